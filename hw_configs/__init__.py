@@ -1,0 +1,1 @@
+"""Hardware descriptions: one TOML file a chip or board variant, and their JSON Schema."""

@@ -1,0 +1,483 @@
+"""From NIR to the IR: paths of linear nodes become projections, neurons become populations in discrete time.
+
+A population is made of every neuron node, Input, and Output that is not simply one population's own signal; also of linear
+nodes at which a path cannot be followed further as one projection (see :func:`_anchors`).  Biases of all affine nodes on the
+way are carried through the maps behind them and summed at the target's port.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import networkx as nx
+import numpy as np
+
+from nirhw.diagnostics import Deviation, Diagnostic, error
+from nirhw.network import Integrator, Ints, Membrane, Network, Onset, Population, Port, Projection, Reset
+from nirhw.nir_graph import SPIKING_KINDS, STATE_KINDS, FlatGraph, Node, conv_pads, flatten_graph, pair
+from nirhw.operators import (
+    Array,
+    Convolution,
+    Dense,
+    Operator,
+    Pooling,
+    Reshape,
+    Scaling,
+    Shape,
+    Sparse,
+    chain,
+    frozen,
+    identity,
+    size_of,
+)
+from nirhw.raw import RawGraph, raw_from_nir
+from nirhw.timestep import infer_dt
+
+RESETS = ("value", "zero", "subtract")
+INTEGRATORS = ("euler", "exact", "exponential")
+#: more paths than this into one population are cut by intermediate sums
+MAX_PATHS = 256
+
+
+@dataclass(frozen=True)
+class Semantics:
+    """What a NIR file leaves open.
+
+    Attributes:
+        dt: time step in seconds; None: told by the file's conventions.
+        reset: for all nodes, or by NIR node name with "" as the default for the others.
+        integrator: how time constants become factors.
+    """
+
+    dt: float | None = None
+    reset: str | Mapping[str, str] = "value"
+    integrator: Integrator = "euler"
+
+    def __post_init__(self) -> None:
+        if self.integrator not in INTEGRATORS:
+            raise _option_error("integrator", self.integrator, INTEGRATORS)
+        for kind in [self.reset] if isinstance(self.reset, str) else self.reset.values():
+            if kind not in RESETS:
+                raise _option_error("reset", kind, RESETS)
+        if self.dt is not None and not (isinstance(self.dt, int | float) and np.isfinite(self.dt) and self.dt > 0):
+            raise error("NIRHW-E002", f"dt must be a positive number of seconds, got {self.dt!r}")
+
+    def reset_of(self, node: str) -> str:
+        """Return the reset kind of a node."""
+        return self.reset if isinstance(self.reset, str) else self.reset.get(node, self.reset.get("", "value"))
+
+
+def _option_error(name: str, value: object, known: tuple[str, ...]) -> Exception:
+    return error("NIRHW-E002", f"{name} {value!r} is unknown", fix=f"one of {', '.join(known)}")
+
+
+@dataclass(frozen=True, eq=False)
+class ReadResult:
+    """A network and what reading it changed."""
+
+    network: Network
+    deviations: tuple[Deviation, ...]
+
+
+def read_raw(graph: Any) -> RawGraph:
+    """Return the raw graph of a path or a ``nir.NIRGraph``."""
+    if isinstance(graph, str | os.PathLike):
+        from nirhw.nir_file import read_nir_file
+
+        return read_nir_file(os.fspath(graph))
+    return graph if isinstance(graph, RawGraph) else raw_from_nir(graph)
+
+
+def read_network(graph: Any, semantics: Semantics | None = None) -> ReadResult:
+    """Read a path, a ``nir.NIRGraph`` or a raw graph into the IR.
+
+    Raises:
+        ReadError: the file or object is not a legal NIR graph (NIRHW-E01x).
+        MeaningError: dt, cycles or ports cannot be settled (NIRHW-E02x).
+        UsageError: ``reset`` names a node that does not exist (NIRHW-E002).
+    """
+    semantics = semantics or Semantics()
+    flat = flatten_graph(read_raw(graph))
+    return build_network(flat, semantics)
+
+
+def build_network(flat: FlatGraph, semantics: Semantics) -> ReadResult:
+    """Build the IR of a flat graph; see :func:`read_network`."""
+    if not isinstance(semantics.reset, str):
+        for name in semantics.reset.keys() - {""}:
+            if name not in flat.nodes or flat.nodes[name].kind not in SPIKING_KINDS:
+                spiking = ", ".join(n.name for n in flat.nodes.values() if n.kind in SPIKING_KINDS)
+                raise error("NIRHW-E002", f"reset names '{name}', which is no spiking node", fix=f"spiking nodes: {spiking}")
+    for kind in ("Input", "Output"):
+        if not any(n.kind == kind for n in flat.nodes.values()):
+            raise error("NIRHW-E023", f"the graph has no {kind} node", fix=f"add a nir.{kind}, connected to the network")
+    dt, findings = (semantics.dt, ()) if semantics.dt else infer_dt(flat)
+    return _Builder(flat, replace(semantics, dt=dt), findings).build()
+
+
+@dataclass(frozen=True)
+class _Path:
+    """A way from an anchor to another, as met when walking backwards."""
+
+    source: str
+    operators: tuple[Operator, ...]
+    delay: int
+    source_delay: Ints | None
+    nodes: tuple[str, ...]
+
+
+@dataclass
+class _Arrivals:
+    """What arrives at an anchor: paths from other anchors, and constants."""
+
+    paths: list[_Path] = field(default_factory=list)
+    bias: Array | float = 0.0
+    onsets: dict[int, Array] = field(default_factory=dict)
+
+
+class _Builder:
+    """Builds one network; holds the walk's tables."""
+
+    def __init__(self, flat: FlatGraph, semantics: Semantics, findings: tuple[Diagnostic, ...]):
+        self.flat, self.semantics = flat, semantics
+        self.dt: float = semantics.dt or 1.0
+        self.findings = [*flat.findings, *findings]
+        self.deviations: list[Deviation] = []
+        self.before, self.after = flat.neighbours()
+        self.delays = {n.name: self._delay_steps(n) for n in flat.nodes.values() if n.kind == "Delay"}
+        self.anchors = _anchors(flat, self.before, self.after, self.delays)
+        self.operators: dict[str, Operator] = {}
+
+    def build(self) -> ReadResult:
+        arrivals = {name: self._arrivals(name) for name in self.anchors if self.flat.nodes[name].kind != "Input"}
+        outputs = {}
+        for node in self.flat.nodes.values():
+            if node.kind == "Output":
+                outputs[node.name] = self._served_by(node.name, arrivals)
+        for name, served in outputs.items():
+            if served != name:
+                del arrivals[name]
+        populations = {
+            n: self._population(self.flat.nodes[n], arrivals.get(n)) for n in self.anchors if n in arrivals or self._is_input(n)
+        }
+        projections = _mark_recurrent(populations, [p for n, a in arrivals.items() for p in self._projections(n, a)])
+        order = _step_order(populations, projections)
+        inputs = {n: n for n in populations if self._is_input(n)}
+        self._warn_of_dead_ends(outputs)
+        network = Network(
+            {n: populations[n] for n in order},
+            tuple(projections),
+            inputs,
+            outputs,
+            self.dt,
+            self.semantics.integrator,
+            tuple(self.findings),
+        )
+        network.verify()
+        return ReadResult(network, tuple(self.deviations))
+
+    # -- paths
+
+    def _arrivals(self, target: str) -> _Arrivals:
+        found = _Arrivals()
+        node = self.flat.nodes[target]
+        if node.kind == "Delay":  # an anchored delay: what arrives is late by target neuron
+            step = np.broadcast_to(self.delays[target], node.in_shape).ravel()
+        for before in self.before[target]:
+            self._walk(before, target, (), 0, (), found)
+        if node.kind not in STATE_KINDS and node.kind not in ("Output", "Threshold", "Delay"):
+            # an anchored linear node works on what arrives at it
+            operator = self._operator(node)
+            found.paths = [replace(p, operators=(*p.operators, operator), nodes=(*p.nodes, target)) for p in found.paths]
+            if isinstance(found.bias, np.ndarray):
+                found.bias = operator.apply(found.bias[None])[0]
+            found.onsets = {k: operator.apply(v[None])[0] for k, v in found.onsets.items()}
+            own = self._bias(node)
+            if own is not None:
+                found.bias = found.bias + own
+        if node.kind == "Delay" and isinstance(found.bias, np.ndarray):
+            for k in np.unique(step):
+                found.onsets[int(k)] = found.onsets.get(int(k), 0.0) + np.where(step == k, found.bias, 0.0)
+            found.bias = 0.0
+        return found
+
+    def _walk(
+        self, name: str, target: str, operators: tuple[Operator, ...], delay: int, nodes: tuple[str, ...], found: _Arrivals
+    ) -> None:
+        """Follow one edge backwards; ``operators`` and ``nodes`` are what lies between ``name`` and the target."""
+        if name in self.anchors:
+            found.paths.append(_Path(name, operators, delay, None, nodes))
+            return
+        node = self.flat.nodes[name]
+        if node.kind == "Delay":
+            steps = self.delays[name]
+            if steps.size == 1 or np.all(steps == steps.flat[0]):
+                delay += int(steps.flat[0])
+                operators = (identity(node.in_shape), *operators)
+            else:  # _anchors made sure that only anchors come before it
+                by_source = np.broadcast_to(steps, node.in_shape).ravel() + delay
+                for before in self.before[name]:
+                    found.paths.append(_Path(before, (identity(node.in_shape), *operators), 0, by_source, (name, *nodes)))
+                return
+        else:
+            bias = self._bias(node)
+            if bias is not None:
+                arriving = bias[None]
+                for operator in operators:
+                    arriving = operator.apply(arriving)
+                if delay:
+                    found.onsets[delay] = found.onsets.get(delay, 0.0) + arriving[0]
+                else:
+                    found.bias = found.bias + arriving[0]
+            operators = (self._operator(node), *operators)
+        for before in self.before[name]:
+            self._walk(before, target, operators, delay, (name, *nodes), found)
+
+    def _projections(self, target: str, arrivals: _Arrivals) -> Iterator[Projection]:
+        node = self.flat.nodes[target]
+        held = np.broadcast_to(self.delays[target], node.in_shape).ravel() if node.kind == "Delay" else None
+        for number, path in enumerate(arrivals.paths):
+            shape = node.out_shape
+            operator = chain(list(path.operators) or [Reshape(self.flat.nodes[path.source].out_shape, shape)])
+            delay, by = np.array(path.delay, np.int64), "all"
+            if path.source_delay is not None:
+                delay, by = path.source_delay, "source"
+            elif held is not None:
+                delay, by = held + path.delay, "target"
+            name = f"{path.source}->{target}" + (f"#{number}" if number else "")
+            port = "in"
+            nodes = path.nodes + ((target,) if held is not None else ())
+            yield Projection(name, path.source, target, port, operator, frozen(delay, np.int64), by, nodes=nodes)  # type: ignore[arg-type]
+
+    def _served_by(self, output: str, arrivals: Mapping[str, _Arrivals]) -> str:
+        """Return the population that is this output: its one source where nothing lies between, else one of its own."""
+        found = arrivals[output]
+        if len(found.paths) == 1 and not found.onsets and not isinstance(found.bias, np.ndarray):
+            (path,) = found.paths
+            plain = path.delay == 0 and path.source_delay is None and all(o.is_identity for o in path.operators)
+            if plain and not self._is_input(path.source):
+                return path.source
+        if not found.paths:
+            raise error("NIRHW-E023", "nothing arrives at an output", [output], fix="connect it, or leave it out")
+        return output
+
+    def _is_input(self, name: str) -> bool:
+        return self.flat.nodes[name].kind == "Input"
+
+    def _warn_of_dead_ends(self, outputs: Mapping[str, str]) -> None:
+        backwards = nx.DiGraph((b, a) for a, b in self.flat.edges)
+        backwards.add_nodes_from(self.flat.nodes)
+        alive = set(outputs).union(*(nx.descendants(backwards, o) for o in outputs))
+        dead = [n for n in self.flat.nodes if n not in alive]
+        if dead:
+            self.findings.append(
+                Diagnostic("NIRHW-W003", "nodes lead to no output; a layer or an edge may have been dropped", tuple(dead),
+                           "no path of edges ends in an Output node", "check the export, or connect them")
+            )  # fmt: skip
+
+    # -- linear nodes
+
+    def _operator(self, node: Node) -> Operator:
+        if node.name not in self.operators:
+            self.operators[node.name] = _operator_of(node)
+        return self.operators[node.name]
+
+    def _bias(self, node: Node) -> Array | None:
+        bias = node.values.get("bias")
+        if bias is None or not np.any(bias):
+            return None
+        if node.kind.startswith("Conv"):
+            bias = bias.reshape(-1, *(1,) * (len(node.out_shape) - 1))
+        elif bias.size == size_of(node.out_shape):
+            bias = bias.reshape(node.out_shape)
+        return np.ascontiguousarray(np.broadcast_to(bias, node.out_shape)).ravel()
+
+    def _delay_steps(self, node: Node) -> Ints:
+        wanted = node.values["delay"] / self.dt
+        steps = np.floor(np.round(wanted, 9) + 0.5).astype(np.int64)
+        off = float(np.max(np.abs(steps - wanted), initial=0.0))
+        if off > 1e-6:
+            self.deviations.append(
+                Deviation("rounded", "delay-steps", (node.name,), f"delays round to whole steps, by up to {off:.3g} steps")
+            )
+        return steps
+
+    # -- populations
+
+    def _population(self, node: Node, arrivals: _Arrivals | None) -> Population:
+        shape = node.out_shape
+        if arrivals is None:
+            return Population(node.name, shape, "input", "spike", nodes=(node.name,))
+        size = size_of(shape)
+        port = Port(
+            "in",
+            gain=_filled(1.0, size),
+            bias=_filled(arrivals.bias, size),
+            onsets=tuple(Onset(_filled_int(k, size), frozen(v)) for k, v in sorted(arrivals.onsets.items())),
+        )
+        if node.kind in STATE_KINDS or node.kind == "Threshold":
+            return self._neurons(node, port)
+        return Population(node.name, shape, "sum", "analog", (port,), nodes=(node.name,))
+
+    def _neurons(self, node: Node, port: Port) -> Population:
+        shape, size = node.out_shape, size_of(node.out_shape)
+        v = {k: frozen(np.broadcast_to(a, shape).ravel()) for k, a in node.values.items()}
+        zero, one = _filled(0.0, size), _filled(1.0, size)
+        if node.kind == "Threshold":
+            membrane = Membrane(zero, one, zero, zero)
+        elif "tau" in v or "tau_mem" in v:
+            tau = v.get("tau", v.get("tau_mem"))
+            decay, gain = self._factors(node, tau)
+            membrane = Membrane(decay, frozen(gain * v["r"]), frozen(gain * v["v_leak"]), tau)
+        else:
+            membrane = Membrane(one, frozen(self.dt * v["r"]), zero, _filled(np.inf, size))
+        if "tau_syn" in v:
+            decay, gain = self._factors(node, v["tau_syn"])
+            port = replace(port, decay=decay, gain=frozen(gain * v.get("w_in", one)), tau=v["tau_syn"])
+        if node.kind not in SPIKING_KINDS:
+            return Population(node.name, shape, "analog", "analog", (port,), membrane, nodes=(node.name,))
+        reset: Reset = "none" if node.kind == "Threshold" else self.semantics.reset_of(node.name)  # type: ignore[assignment]
+        threshold = v["threshold"] if node.kind == "Threshold" else v["v_threshold"]
+        return Population(
+            node.name, shape, "spiking", "spike", (port,), membrane, threshold, v.get("v_reset", zero), reset, (node.name,)
+        )
+
+    def _factors(self, node: Node, tau: Array) -> tuple[Array, Array]:
+        """Return what is kept a step, and the gain of the drive, for a time constant."""
+        x = self.dt / tau
+        kind = self.semantics.integrator
+        if kind == "euler":
+            if np.any(x > 1.0 + 1e-9):
+                raise error(
+                    "NIRHW-E021",
+                    f"dt = {self.dt:g} s is longer than a time constant ({np.min(tau):.4g} s)",
+                    [node.name],
+                    "under the Euler rule a step would overshoot",
+                    _tau_mend(self.dt, tau),
+                )
+            x = np.minimum(x, 1.0)
+            return frozen(1.0 - x), frozen(x)
+        decay = np.exp(-x)
+        return frozen(decay), frozen(1.0 - decay if kind == "exact" else x)
+
+
+def _tau_mend(dt: float, tau: Array) -> str:
+    smallest = float(np.min(tau))
+    if smallest < 0.02 * dt:
+        return (
+            "Norse before its fix multiplies tau by its own dt (0.001 by default): export with dt=1.0, or divide the "
+            f"time constants by that dt; or give dt below {smallest:.3g}"
+        )
+    return f"give dt of at most {smallest:.3g}, or integrator='exact' or 'exponential'"
+
+
+def _filled(value: Array | float, size: int) -> Array:
+    return frozen(np.full(size, value, dtype=np.float64))
+
+
+def _filled_int(value: int, size: int) -> Ints:
+    return frozen(np.full(size, value), np.int64)
+
+
+def _operator_of(node: Node) -> Operator:
+    v, source, target = node.values, node.in_shape, node.out_shape
+    if node.kind in ("Linear", "Affine"):
+        if v["weight"].ndim == 2:
+            return Dense(source, target, weight=v["weight"])
+        from scipy.sparse import block_diag
+
+        blocks = v["weight"].reshape(-1, *v["weight"].shape[-2:])
+        return Sparse(source, target, weight=block_diag(list(blocks), format="csr"))
+    if node.kind in ("Conv1d", "Conv2d"):
+        axes = len(source) - 1
+        return Convolution(
+            source,
+            target,
+            weight=v["weight"],
+            stride=pair(v["stride"], axes),
+            pads=conv_pads(node, source[1:]),
+            dilation=pair(v["dilation"], axes),
+            groups=v["groups"],
+        )
+    if node.kind in ("SumPool2d", "AvgPool2d"):
+        kernel, stride, padding = (pair(v[k], 2) for k in ("kernel_size", "stride", "padding"))
+        pads = tuple((p, p) for p in padding)
+        return Pooling(source, target, kernel=kernel, stride=stride, pads=pads, average=node.kind == "AvgPool2d")
+    if node.kind == "Scale":
+        return Scaling(source, target, factor=frozen(np.broadcast_to(v["scale"], source).ravel()))
+    return Reshape(source, target)
+
+
+# -- graph analysis ------------------------------------------------------------------------------------------------------
+
+
+def _anchors(
+    flat: FlatGraph, before: Mapping[str, list[str]], after: Mapping[str, list[str]], delays: Mapping[str, Ints]
+) -> dict[str, None]:
+    """Return the nodes that become populations, in the file's order.
+
+    Besides neurons, inputs and outputs: delays inside a cycle of linear nodes; delays that differ by neuron, unless only
+    anchors come right before them; and nodes with several ways in and out where the paths would become too many.
+    """
+    fixed = {
+        n.name for n in flat.nodes.values() if n.kind in STATE_KINDS or n.kind in ("Input", "Output", "Threshold")
+    }
+    linear = nx.DiGraph()
+    linear.add_nodes_from(n for n in flat.nodes if n not in fixed)
+    linear.add_edges_from(e for e in flat.edges if e[0] not in fixed and e[1] not in fixed)
+    if not nx.is_directed_acyclic_graph(linear):
+        for component in nx.strongly_connected_components(linear):
+            if len(component) > 1 or linear.has_edge(*(next(iter(component)),) * 2):
+                fixed |= {n for n in component if n in delays}
+        linear.remove_nodes_from(fixed & set(linear))
+    if not nx.is_directed_acyclic_graph(linear):
+        cycle = [a for a, _ in nx.find_cycle(linear)]
+        raise error("NIRHW-E022", "a cycle has neither a spiking population nor a delay", cycle, fix="put a neuron or a delay of a step into it")  # fmt: skip
+    uneven = {n for n, d in delays.items() if d.size > 1 and np.any(d != d.flat[0])}
+    fixed |= {n for n in uneven if not before[n] or any(b not in fixed for b in before[n])}
+    paths: dict[str, int] = {}
+    for name in nx.topological_sort(linear):
+        if name in fixed:
+            continue
+        paths[name] = sum(paths.get(b, 1) for b in before[name])
+        if paths[name] > MAX_PATHS and len(after[name]) > 1:
+            fixed.add(name)
+            del paths[name]
+    return {n: None for n in flat.nodes if n in fixed}
+
+
+def _mark_recurrent(populations: Mapping[str, Population], projections: list[Projection]) -> list[Projection]:
+    """Make every edge from a spiking population towards its own cycle at least one step late."""
+    graph = nx.DiGraph()
+    graph.add_nodes_from(populations)
+    graph.add_edges_from((p.source, p.target) for p in projections)
+    component = {n: k for k, c in enumerate(nx.strongly_connected_components(graph)) for n in c}
+    marked = []
+    for proj in projections:
+        inside = component[proj.source] == component[proj.target]
+        if inside and populations[proj.source].rule == "spiking":
+            proj = replace(proj, recurrent=True, delay=frozen(np.maximum(proj.delay, 1), np.int64))
+        marked.append(proj)
+    return marked
+
+
+def _step_order(populations: Mapping[str, Population], projections: list[Projection]) -> list[str]:
+    """Return an order in which every undelayed projection points forward; the file's order decides ties."""
+    graph = nx.DiGraph()
+    graph.add_nodes_from(populations)
+    graph.add_edges_from((p.source, p.target) for p in projections if p.min_delay == 0)
+    rank = {n: k for k, n in enumerate(populations)}
+    try:
+        return list(nx.lexicographical_topological_sort(graph, key=rank.__getitem__))
+    except nx.NetworkXUnfeasible:
+        cycle = [a for a, _ in nx.find_cycle(graph)]
+    raise error(
+        "NIRHW-E022",
+        "a cycle has neither a spiking population nor a delay of a step",
+        cycle,
+        "its value within one step would depend on itself",
+        "put a spiking neuron, or a Delay of at least dt, into the cycle",
+    )

@@ -1,0 +1,127 @@
+"""The contract between the compiler, its passes and its targets.
+
+A pass is a frozen dataclass whose fields are its options.  It takes a network and a context and returns a new network; what it
+found goes to the context's typed record, what it changed in meaning to the ledger.  A target is data: options, passes by stage,
+and the functions that make, check and run a configuration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Protocol
+
+from nirhw.diagnostics import Deviation, DeviationClass, Diagnostic, error, error_of
+from nirhw.hardware import Hardware
+from nirhw.network import Network
+
+#: in this order, for all targets
+STAGES = ("read", "canonicalize", "legalize", "fit", "structure", "quantize", "partition", "place", "lower", "verify")
+PASS_STAGES = ("canonicalize", "legalize", "fit", "structure", "quantize", "partition", "place")
+
+
+@dataclass
+class Context:
+    """What passes share.
+
+    Attributes:
+        hardware: the chip.
+        options: the target's options, an instance of its options dataclass.
+        record: the target's typed record of findings: fits, tensors, placement.
+        deviations: the ledger so far.
+        findings: warnings so far.
+    """
+
+    hardware: Hardware
+    options: Any
+    record: Any
+    deviations: list[Deviation] = field(default_factory=list)
+    findings: list[Diagnostic] = field(default_factory=list)
+
+    def deviate(self, kind: DeviationClass, rule: str, nodes: Iterable[str], reason: str) -> None:
+        """Add an entry to the ledger."""
+        self.deviations.append(Deviation(kind, rule, tuple(nodes), reason))
+
+    def warn(self, code: str, what: str, nodes: Iterable[str] = (), why: str = "", fix: str = "") -> None:
+        """Add a warning."""
+        self.findings.append(Diagnostic(code, what, tuple(nodes), why, fix))
+
+    def stop_on_errors(self) -> None:
+        """Raise all findings if one of them is an error."""
+        if any(d.is_error for d in self.findings):
+            raise error_of(self.findings)
+
+
+class Pass(Protocol):
+    """One rewrite or analysis of the network."""
+
+    @property
+    def name(self) -> str:
+        """Stable name, shown by ``nirhw inspect``."""
+
+    def apply(self, network: Network, context: Context) -> Network:
+        """Return the new network."""
+
+
+class Device(Protocol):
+    """Something that executes a configuration: an emulator, later a board."""
+
+    def run(self, counts: Mapping[str, Any], record: Mapping[str, str], state: Any, threads: int | None) -> Any:
+        """Run ``counts[name][batch, time, channel]`` and return a :class:`nirhw.emulation.result.Run` with a batch axis."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A chip family.
+
+    Attributes:
+        name: such as ``"xylo"``.
+        variants: hardware name by target name; the first is what ``name`` stands for.
+        options: frozen dataclass of the target's own options; each field has ``metadata["help"]``.
+        new_record: returns an empty typed record.
+        passes: passes by stage, made for a set of options.
+        lower: ``(network, context) -> (config, io_map)``.
+        check: independent rules: ``(config, io_map, hardware) -> findings``; reads nothing else.
+        device: returns the emulator of a configuration.
+        report: the target's sections of the report, counted from the configuration.
+        config_type: class of the configuration, with ``to_dict`` and ``from_dict``.
+    """
+
+    name: str
+    variants: Mapping[str, str]
+    options: type
+    new_record: Callable[[], Any]
+    passes: Callable[[Any], Mapping[str, tuple[Pass, ...]]]
+    lower: Callable[[Network, Context], tuple[Any, dict[str, Any]]]
+    check: Callable[[Any, Mapping[str, Any], Hardware], list[Diagnostic]]
+    device: Callable[[Any, Mapping[str, Any]], Device]
+    report: Callable[[Any, Mapping[str, Any], Hardware, Any], dict[str, Any]]
+    config_type: type
+
+    def make_options(self, given: Mapping[str, Any]) -> Any:
+        """Return the options dataclass filled with ``given``.
+
+        Raises:
+            UsageError: NIRHW-E002 for an unknown name or a value of the wrong type or range.
+        """
+        known = {f.name: f for f in fields(self.options)}
+        for name in given:
+            if name not in known:
+                raise error("NIRHW-E002", f"target {self.name} has no option '{name}'", fix=f"one of {', '.join(known)}")
+        for name, value in given.items():
+            default = known[name].default
+            numeric = isinstance(default, int | float) and not isinstance(default, bool)
+            fits = (
+                isinstance(value, int | float) and not isinstance(value, bool)
+                if numeric
+                else isinstance(value, type(default))
+            )
+            if not fits or (isinstance(default, int) and not isinstance(default, bool) and not isinstance(value, int)):
+                raise error("NIRHW-E002", f"option '{name}' takes {type(default).__name__}, got {value!r}")
+            allowed = known[name].metadata.get("choices")
+            if allowed and value not in allowed:
+                raise error("NIRHW-E002", f"option '{name}' is {value!r}", fix=f"one of {', '.join(map(str, allowed))}")
+            low, high = known[name].metadata.get("range", (None, None))
+            if low is not None and not low <= value <= high:
+                raise error("NIRHW-E002", f"option '{name}' is {value!r}", why=f"it lies between {low} and {high}")
+        return self.options(**given)

@@ -1,0 +1,1 @@
+"""One folder a chip family; a target never imports another target."""
