@@ -3,8 +3,8 @@
 This is syntax only: which node types and fields exist, and what their values may be, is judged later.  How files are
 kept from looping, filling memory or reaching other files is told in :mod:`nirhw.hdf5_guard`.
 
-A NIR file holds ``version`` (text) and the group ``node``.  Every node is a group with ``type`` (text) and one dataset a
-field; a graph has the group ``nodes`` and the dataset ``edges`` (N pairs of names).  ``metadata`` is not read.
+A NIR file holds ``version`` (text) and the group ``node``.  Every node is a group with ``type`` (text) and one dataset
+a field; a graph has the group ``nodes`` and the dataset ``edges`` (N pairs of names).  ``metadata`` is not read.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def read_nir_file(path: str | os.PathLike[str], budget: Budget = DEFAULT) -> Raw
     """Return the graph that the file at ``path`` holds.
 
     Values are arrays and scalars of numpy that own their memory, in native byte order, and ``str`` for ``padding``.
-    Nodes stand in the file's order, which is alphabetical. A node whose name holds slashes, which nir writes as nested
-    groups and cannot read, keeps its name.
+    Nodes stand in the file's order, which is alphabetical.  A node whose name holds slashes, which nir writes as nested
+    groups and cannot read back, keeps its name.
 
     Args:
         path: the file.
@@ -52,13 +52,13 @@ def read_nir_file(path: str | os.PathLike[str], budget: Budget = DEFAULT) -> Raw
 def _bytes_of(path: str | os.PathLike[str], budget: Budget) -> bytes:
     """Return the content of a regular file."""
     try:
-        # looked at before it is opened, as opening a device can have effects; and without waiting for a pipe's writer
-        regular = stat.S_ISREG(os.stat(path).st_mode)
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)) if regular else -1
-    except (OSError, ValueError) as cause:
+        name = os.fspath(path)
+        # looked at before it is opened, as opening a device can have effects and opening a pipe waits for a writer
+        if not stat.S_ISREG(os.stat(name).st_mode):
+            raise OSError("it is a directory, a pipe or a device, not a file")
+        descriptor = os.open(name, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except (OSError, TypeError, ValueError) as cause:
         raise _unusable(path, str(cause)) from cause
-    if not regular:
-        raise _unusable(path, "it is a directory, a pipe or a device, not a file")
     with open(descriptor, "rb") as file:
         size = os.fstat(descriptor).st_size
         if size > budget.file_bytes:
@@ -75,16 +75,18 @@ def _bytes_of(path: str | os.PathLike[str], budget: Budget) -> bytes:
 
 
 def _unusable(path: object, why: str) -> NirhwError:
-    return error("NIRHW-E005", f"'{os.fspath(path)!s}' cannot be read", why=why, fix="pass the path of a .nir file")
+    return error("NIRHW-E005", f"'{path}' cannot be read", why=why, fix="pass the path of a .nir file")
 
 
 def _root_graph(reader: Hdf5Reader) -> RawGraph:
     members = reader.links(reader.root())
     if "node" not in members:
         raise reader.refusal("NIRHW-E011", "the file has no group 'node' at its root", fix="pass a file of nir.write")
-    version = _text(reader, reader.open(members["version"]), "version") if "version" in members else None
+    version = _text(reader, members["version"], "version") if "version" in members else None
     header = reader.open(members["node"])
-    fields = reader.links(header) if header.is_group else {}
+    if not header.is_group:
+        raise reader.refusal("NIRHW-E011", "'node' is no group", fix="pass a file of nir.write")
+    fields = reader.links(header)
     kind = _kind(reader, fields)
     if kind != "NIRGraph":
         raise reader.refusal(
@@ -99,7 +101,7 @@ def _root_graph(reader: Hdf5Reader) -> RawGraph:
 def _kind(reader: Hdf5Reader, fields: dict[str, int]) -> str:
     if "type" not in fields:
         raise reader.refusal("NIRHW-E015", "a node has no field 'type'", fix="write the graph again with nir.write")
-    return _text(reader, reader.open(fields["type"]), "type")
+    return _text(reader, fields["type"], "type")
 
 
 def _graph(reader: Hdf5Reader, fields: dict[str, int], prefix: str, depth: int) -> RawGraph:
@@ -110,10 +112,10 @@ def _graph(reader: Hdf5Reader, fields: dict[str, int], prefix: str, depth: int) 
         found = f"lacks {sorted(missing)}" if missing else f"has the unknown fields {sorted(unknown)[:6]}"
         raise reader.refusal("NIRHW-E015", f"a graph {found}")
     owner = reader.node
+    edges = _edges(reader, fields["edges"])
     group = reader.open(fields["nodes"])
     if not group.is_group:
         raise reader.refusal("NIRHW-E015", "the field 'nodes' of a graph is no group")
-    edges = _edges(reader, reader.open(fields["edges"]))
     nodes: dict[str, RawNode | RawGraph] = {}
     _collect(reader, nodes, reader.links(group, lambda name: prefix + name), prefix, "", depth)
     reader.node = owner
@@ -128,56 +130,82 @@ def _collect(
     path: str,
     depth: int,
 ) -> None:
-    """Read ``members`` into ``nodes``; a group without a type that holds only groups is a part of a name."""
+    """Read ``members`` into ``nodes``; a group without a type that holds only groups is the first part of names.
+
+    Args:
+        reader: the reading.
+        nodes: nodes read so far, by name.
+        members: addresses of groups, by name.
+        prefix: name of the graph and a dot, or empty for the outermost.
+        path: first part of the members' names, with a slash at its end, or empty.
+        depth: how many groups lie above.
+    """
     if depth > MAX_DEPTH:
-        raise reader.refusal("NIRHW-E013", f"sub-graphs nest deeper than {MAX_DEPTH} levels")
-    reader.count("nodes", len(members))
+        raise reader.refusal("NIRHW-E013", f"nodes and sub-graphs nest deeper than {MAX_DEPTH} levels")
     for part, address in members.items():
         name = path + part
         reader.node = prefix + name
         header = reader.open(address)
         if not header.is_group:
-            raise reader.refusal("NIRHW-E015", "a node is no group, or a group above it has no field 'type'")
+            reader.node = prefix + (path.removesuffix("/") or part)
+            what = "a node has no field 'type'" if path else "a node is no group"
+            raise reader.refusal("NIRHW-E015", what, fix="write the graph again with nir.write")
         fields = reader.links(header)
-        if "type" not in fields and fields:
+        if fields and "type" not in fields:
+            reader.count("nodes", len(fields))
             _collect(reader, nodes, fields, prefix, f"{name}/", depth + 1)
             continue
         kind = _kind(reader, fields)
         if kind == "NIRGraph":
             nodes[name] = _graph(reader, fields, f"{prefix}{name}.", depth + 1)
         else:
-            values = {f: _value(reader, reader.open(a), f) for f, a in fields.items() if f not in ("type", "metadata")}
-            nodes[name] = RawNode(kind, values)
+            nodes[name] = RawNode(kind, _values(reader, fields))
 
 
-def _edges(reader: Hdf5Reader, header: Header) -> tuple[tuple[str, str], ...]:
-    if not header.is_dataset:
-        raise reader.refusal("NIRHW-E015", "the field 'edges' of a graph is no dataset")
-    if 0 in (header.parsed.shape or ()):  # h5py writes an empty list as an empty array of floats
-        return ()
-    shape, names = reader.texts(header)
-    if len(shape) != 2 or shape[1] != 2:
-        raise reader.refusal("NIRHW-E015", f"the edges have the shape {shape}", "a list of pairs of names is expected")
-    reader.count("edges", shape[0])
+def _values(reader: Hdf5Reader, fields: dict[str, int]) -> dict[str, Any]:
+    """Return the values of a node's fields; texts are allowed for ``padding`` only."""
+    values: dict[str, Any] = {}
+    for field, address in fields.items():
+        if field in ("type", "metadata"):
+            continue
+        header = _dataset(reader, address, field)
+        if field == "padding" and header.is_text:
+            values[field] = _single_text(reader, header)
+        else:
+            array = reader.array(header)
+            values[field] = array if array.ndim else array[()]
+        reader.field = ""
+    return values
+
+
+def _edges(reader: Hdf5Reader, address: int) -> tuple[tuple[str, str], ...]:
+    header = _dataset(reader, address, "edges")
+    shape = header.shape or ()
+    if 0 not in shape:  # h5py writes an empty list as an empty array of floats
+        if len(shape) != 2 or shape[1] != 2:
+            raise reader.refusal("NIRHW-E015", f"the shape is {shape}", "a list of pairs of node names is expected")
+        reader.count("edges", shape[0])
+    names = [] if 0 in shape else reader.texts(header)[1]
+    reader.field = ""
     return tuple(zip(names[::2], names[1::2], strict=True))
 
 
-def _value(reader: Hdf5Reader, header: Header, field: str) -> Any:
-    """Return the value of a field; texts are allowed for ``padding`` only."""
-    if not header.is_dataset:
-        raise reader.refusal("NIRHW-E015", f"the field '{field}' is no dataset but a group or a datatype")
-    if field == "padding" and header.is_text:
-        return _text(reader, header, field)
-    try:
-        return reader.array(header)[()]
-    except NirhwError as cause:
-        raise _in_field(cause, field) from None
+def _text(reader: Hdf5Reader, address: int, field: str) -> str:
+    text = _single_text(reader, _dataset(reader, address, field))
+    reader.field = ""
+    return text
 
 
-def _text(reader: Hdf5Reader, header: Header, field: str) -> str:
+def _single_text(reader: Hdf5Reader, header: Header) -> str:
+    if header.shape != ():
+        raise reader.refusal("NIRHW-E015", "a single text is expected", f"the shape is {header.shape}")
+    return reader.texts(header)[1][0]
+
+
+def _dataset(reader: Hdf5Reader, address: int, field: str) -> Header:
+    """Return the header of a field of the node being read, and make errors name that field."""
+    reader.field = field
+    header = reader.open(address)
     if not header.is_dataset:
-        raise reader.refusal("NIRHW-E015", f"the field '{field}' is no dataset but a group or a datatype")
-    shape, texts = reader.texts(header)
-    if shape != ():
-        raise reader.refusal("NIRHW-E015", f"the field '{field}' holds {len(texts)} texts instead of one")
-    return texts[0]
+        raise reader.refusal("NIRHW-E015", "a dataset is expected, but a group or a datatype is stored")
+    return header

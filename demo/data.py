@@ -1,0 +1,112 @@
+"""Real data from well-known packages, turned into binary spike trains (pure numpy, except for where the data lies).
+
+Spike arrays are ``spikes[sample, step, *channel shape]``, dtype uint8, values 0 and 1.
+"""
+
+import importlib.util
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+Spikes = NDArray[np.uint8]
+Labels = NDArray[np.int64]
+Series = NDArray[np.float64]
+
+DIGIT_STEPS = 16
+DIGIT_LEVELS = 16  # pixels run from 0 to 16
+DIGIT_TEST_SHARE = 0.25
+SPLIT_SEED = 0
+
+VOWEL_SPEAKERS = 8  # the first eight of nine: Xylo Audio 2 has eight outputs
+VOWEL_STEPS = 100
+VOWEL_FULL_RATE = 0.5  # spikes a step of a coefficient at or above the top of its range
+VOWEL_RANGE = 2.5  # standard deviations of the training set on either side of the mean
+
+
+@dataclass(frozen=True)
+class Split:
+    """One part of a data set: ``spikes[sample, step, ...]`` and ``labels[sample]``."""
+
+    spikes: Spikes
+    labels: Labels
+
+    def save(self, path: Path, dt: float, reset: str) -> None:
+        """Write the split with the network's time step in seconds and its reset kind, whole or not at all."""
+        temporary = path.with_name(f".{path.name}")
+        with temporary.open("wb") as file:
+            np.savez_compressed(file, spikes=self.spikes, labels=self.labels, dt=np.float64(dt), reset=np.str_(reset))
+        os.replace(temporary, path)
+
+    def first_of_each_class(self, number: int) -> "Split":
+        """The first ``number`` samples of each class, in their order."""
+        kept = [np.flatnonzero(self.labels == label)[:number] for label in np.unique(self.labels)]
+        index = np.sort(np.concatenate(kept))
+        return Split(self.spikes[index], self.labels[index])
+
+
+def even_spikes(drive: Series) -> Spikes:
+    """Error diffusion along axis 1: a spike whenever the running sum of ``drive`` (0 to 1 a step) passes k + 1/2."""
+    total = np.floor(np.cumsum(drive, axis=1) + 0.5)
+    return np.diff(total, axis=1, prepend=0.0).astype(np.uint8)
+
+
+def digits() -> tuple[Split, Split]:
+    """Training and test split of scikit-learn's digits, ``spikes[sample, step, 1, 8, 8]``."""
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    images, labels = load_digits(return_X_y=True)
+    parts = train_test_split(
+        images, labels, test_size=DIGIT_TEST_SHARE, random_state=SPLIT_SEED, shuffle=True, stratify=labels
+    )
+    train_images, test_images, train_labels, test_labels = parts
+    return _digit_split(train_images, train_labels), _digit_split(test_images, test_labels)
+
+
+def _digit_split(images: Series, labels: Labels) -> Split:
+    drive = np.repeat(images.reshape(-1, 1, 1, 8, 8) / DIGIT_LEVELS, DIGIT_STEPS, axis=1)
+    return Split(even_spikes(drive), labels.astype(np.int64))
+
+
+def vowels() -> tuple[Split, Split]:
+    """Training and test split of JapaneseVowels (speakers 1 to 8), ``spikes[sample, step, coefficient]``."""
+    train, train_labels = _vowel_series("TRAIN")
+    test, test_labels = _vowel_series("TEST")
+    frames = np.concatenate(train)
+    mean, deviation = frames.mean(axis=0), frames.std(axis=0)
+    spikes = [_vowel_spikes(series, mean, deviation) for series in (train, test)]
+    return Split(spikes[0], train_labels), Split(spikes[1], test_labels)
+
+
+def _vowel_series(part: str) -> tuple[list[Series], Labels]:
+    series, names = read_ts("JapaneseVowels", part)
+    labels = np.array([int(name) - 1 for name in names], dtype=np.int64)
+    kept = np.flatnonzero(labels < VOWEL_SPEAKERS)
+    return [series[index] for index in kept], labels[kept]
+
+
+def _vowel_spikes(utterances: list[Series], mean: Series, deviation: Series) -> Spikes:
+    stretched = np.stack([stretch(utterance, VOWEL_STEPS) for utterance in utterances])
+    level = 0.5 + (stretched - mean) / deviation / (2 * VOWEL_RANGE)
+    return even_spikes(VOWEL_FULL_RATE * np.clip(level, 0.0, 1.0))
+
+
+def stretch(series: Series, steps: int) -> Series:
+    """Resample ``series[time, channel]`` to ``steps`` points by linear interpolation, end to end."""
+    position = np.linspace(0.0, len(series) - 1.0, steps)
+    return np.stack([np.interp(position, np.arange(len(series)), channel) for channel in series.T], axis=1)
+
+
+def read_ts(name: str, part: str) -> tuple[list[Series], list[str]]:
+    """Series ``[time, channel]`` and class names of a .ts file in the aeon package (which is not imported)."""
+    package = importlib.util.find_spec("aeon")
+    if package is None or package.origin is None:
+        raise FileNotFoundError("the aeon package carries the data: pip install --no-deps aeon==1.6.0")
+    path = Path(package.origin).parent / "datasets" / "data" / name / f"{name}_{part}.ts"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    cases = [line.split(":") for line in lines if line and line[0] not in "#@"]
+    series = [np.array([channel.split(",") for channel in case[:-1]], dtype=np.float64).T for case in cases]
+    return series, [case[-1].strip() for case in cases]

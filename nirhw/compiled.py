@@ -1,0 +1,139 @@
+"""The compiled model: what would be written to the chip, and everything that can be asked of it without the chip."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from nirhw.diagnostics import Deviation, Diagnostic
+from nirhw.emulation.inputs import as_counts, as_labels, populations_named
+from nirhw.emulation.result import Run
+from nirhw.fidelity import Fidelity, FidelityMeter
+from nirhw.hardware import Hardware
+from nirhw.network import Network
+from nirhw.pipeline import Device
+from nirhw.reference import ReferenceState, owners, run_reference
+from nirhw.registry import find_target
+from nirhw.report.model import Report
+
+#: samples that fidelity runs at once; all populations are recorded, so this bounds memory
+CHUNK = 64
+
+
+@dataclass(frozen=True, eq=False)
+class CompiledModel:
+    """A configuration for one chip, self-contained.
+
+    Attributes:
+        target: target name.
+        config: what would be written to the device, as plain data; ``to_dict`` and ``to_json`` export it.
+        io_map: how the host's arrays meet the chip's neurons.
+        report: resources, fits, ledger; counted from ``config``.
+        deviations: the ledger: every departure from the network's meaning.
+        findings: warnings met on the way.
+        hardware: the chip it was compiled for.
+        network: the float network, for :meth:`reference`.
+    """
+
+    target: str
+    config: Any
+    io_map: Mapping[str, Any]
+    report: Report
+    deviations: tuple[Deviation, ...]
+    findings: tuple[Diagnostic, ...]
+    hardware: Hardware
+    network: Network
+
+    @cached_property
+    def _device(self) -> Device:
+        return find_target(self.target).device(self.config, self.io_map)
+
+    def emulate(
+        self, spikes: Any, *, record: Iterable[str] = (), state: Any = None, threads: int | None = None
+    ) -> Run:
+        """Execute ``config`` bit by bit.
+
+        Args:
+            spikes: ``(T, *in)`` or ``(B, T, *in)``: bool, integers or whole floats, not negative; a dict by input name
+                where the network has several inputs.  T rows in, T rows out, row t is chip step t.
+            record: NIR node names of populations whose "spikes", "v" and "i" are kept, as the chip's integers.
+            state: ``run.state`` of an earlier run of this model, to continue its stream.
+            threads: at most so many; default: all cores.  The bits do not depend on it.
+
+        Raises:
+            InputError: NIRHW-E050 to E053 for spikes, names or states that do not suit the model.
+        """
+        counts, batched = as_counts(spikes, self._input_shapes, self.io_map["input_peak"])
+        wanted = populations_named(record, {n: n for n in self.io_map["populations"]})
+        run = self._device.run(counts, wanted, state, threads)
+        return run if batched else _first_sample(run)
+
+    def reference(
+        self, spikes: Any, *, record: Iterable[str] = (), state: ReferenceState | None = None
+    ) -> Run:
+        """Run the float network on the same input; same arguments and result type as :meth:`emulate`."""
+        return run_reference(self.network, spikes, record, state)
+
+    def fidelity(
+        self, spikes: Any, labels: Any = None, *, progress: Callable[[int, int], None] | None = None
+    ) -> Fidelity:
+        """Return how well the chip agrees with the float network on ``spikes`` (``(B, T, *in)`` or one sample).
+
+        Raises:
+            InputError: NIRHW-E050 to E052 for spikes or labels that do not suit the model.
+        """
+        counts, batched = as_counts(spikes, self._input_shapes, self.io_map["input_peak"])
+        samples = next(iter(counts.values())).shape[0]
+        checked = None if labels is None else as_labels([labels] if not batched else labels, samples)
+        named = {n: c.reshape(*c.shape[:2], *self._input_shapes[n]) for n, c in counts.items()}
+        spiking = tuple(n for n, p in owners(self.network).items() if self._is_spiking(n, p))
+        meter = FidelityMeter(tuple(self.io_map["outputs"]))
+        for first in range(0, samples, CHUNK):
+            chunk: Any = {n: c[first : first + CHUNK] for n, c in named.items()}
+            chunk = chunk if len(chunk) > 1 else next(iter(chunk.values()))
+            meter.add(self.emulate(chunk, record=spiking), self.reference(chunk, record=spiking))
+            if progress:
+                progress(min(first + CHUNK, samples), samples)
+        return meter.result(checked)
+
+    def _is_spiking(self, name: str, population: str) -> bool:
+        return name == population and name in self.io_map["populations"] and self.network.populations[population].rule == "spiking"
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to one ``.nirhw`` file, whole or not at all.
+
+        Raises:
+            UsageError: NIRHW-E005 where the path cannot be written.
+        """
+        from nirhw.artifact import save_model
+
+        save_model(self, path)
+
+    @property
+    def _input_shapes(self) -> dict[str, tuple[int, ...]]:
+        return {name: tuple(entry["shape"]) for name, entry in self.io_map["inputs"].items()}
+
+
+def load(path: str | os.PathLike[str]) -> CompiledModel:
+    """Return the model of a ``.nirhw`` file; nothing in the file is executed.
+
+    Raises:
+        UsageError: NIRHW-E005 where the file cannot be read.
+        ArtifactError: NIRHW-E060 for a file that is damaged or no artifact, NIRHW-E061 for one of another version.
+    """
+    from nirhw.artifact import load_model
+
+    return load_model(path)
+
+
+def _first_sample(run: Run) -> Run:
+    def drop(value: Any) -> Any:
+        if value is None:
+            return None
+        return {k: v[0] for k, v in value.items()} if isinstance(value, Mapping) else value[0]
+
+    states = {name: {k: v[0] for k, v in parts.items()} for name, parts in run.states.items()}
+    return Run(drop(run.spikes), drop(run.outputs), states, run.latency, run.state, run.counters)

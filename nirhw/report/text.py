@@ -1,0 +1,95 @@
+"""The report as text; every table is made by rich, without colours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from io import StringIO
+from typing import Any
+
+from nirhw.diagnostics import printable
+
+WIDTH = 110
+
+
+def render(report: Mapping[str, Any]) -> str:
+    """Return a report of :class:`nirhw.report.model.Report` as plain text."""
+    from rich.console import Console
+
+    stream = StringIO()
+    console = Console(file=stream, width=WIDTH, color_system=None, force_terminal=False, legacy_windows=False)
+    for block in _blocks(report):
+        console.print(block, markup=False, highlight=False)
+    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
+
+
+def _blocks(report: Mapping[str, Any]) -> Iterable[Any]:
+    yield f"{report['title']}  (target {report['target']})"
+    step = "counts in steps (dt = 1)" if report["counts_in_steps"] else f"dt = {report['dt']:g} s"
+    added = f", {report['added_neurons']} added by the compiler" if report["added_neurons"] else ""
+    yield f"{report['neurons']} neurons{added}; {step}, {report['integrator']} integrator, reset asked for: {report['reset']}"
+    yield f"binding resource: {report['binding_resource']}\n"
+    yield table(
+        "Resources",
+        ("resource", "used", "available", "share", "limit is"),
+        [(r["resource"], r["used"], r["available"], f"{r['share']:.1%}", r["certainty"]) for r in report["resources"]],
+    )
+    if report["inferred_limits"]:
+        yield f"only inferred, not documented: {', '.join(report['inferred_limits'])}\n"
+    yield from _fit_blocks(report)
+    if "clock" in report:
+        yield from _clock_block(report["clock"])
+    yield from _ledger_blocks(report)
+    total = 1e3 * sum(report["timings"].values())
+    stages = ", ".join(f"{k} {1e3 * v:.1f}" for k, v in report["timings"].items())
+    yield f"compiled in {total:.1f} ms: {stages}"
+
+
+def _fit_blocks(report: Mapping[str, Any]) -> Iterable[Any]:
+    if report.get("time_constants"):
+        rows = [
+            (printable(f["population"], 30), f["quantity"], f["neurons"], f"{f['wanted']:.4g}", f["code"], f"{f['achieved']:.4g}", f"{f['error']:+.1%}")
+            for f in report["time_constants"][:40]
+        ]  # fmt: skip
+        yield table("Time constants (steps)", ("population", "constant", "neurons", "wanted", "code", "achieved", "error"), rows)
+    if report.get("tensors"):
+        rows = [
+            (printable(t["name"], 40), t["weights"], f"{t['scale'][0]:.4g}..{t['scale'][1]:.4g}", t["shift"], f"{t['sqnr_db']:.1f}", f"{t['zeroed']:.1%}", f"{t['clipped']:.1%}")
+            for t in report["tensors"]
+        ]  # fmt: skip
+        yield table("Weights", ("projection", "weights", "scale", "shift", "SQNR dB", "zeroed", "clipped"), rows)
+    if report.get("delays"):
+        rows = [(printable(d["projection"], 40), d["wanted_steps"], d["relay_stages"], d["shared_relay_neurons"]) for d in report["delays"]]
+        yield table("Delays", ("projection", "wanted steps", "relay stages", "relay neurons (shared)"), rows)
+    if report.get("placement"):
+        rows = [(printable(p["population"], 40), p["layer"], p["neurons"], f"{p['first']}..{p['last']}", p["lag"]) for p in report["placement"]]
+        yield table("Placement", ("population", "layer", "neurons", "ids", "lag in steps"), rows)
+
+
+def _clock_block(clock: Mapping[str, Any]) -> Iterable[Any]:
+    verdict = "real time is possible" if clock["real_time"] else "too slow for real time"
+    yield f"clock: {clock['cycles_per_step']:.0f} cycles a step need {clock['needed_hz'] / 1e6:.3g} MHz, {clock['available_hz'] / 1e6:.3g} MHz are there: {verdict}"  # fmt: skip
+    yield f"  modelled, {clock['assumption']}; source: {clock['model']}\n"
+
+
+def _ledger_blocks(report: Mapping[str, Any]) -> Iterable[Any]:
+    rows = [
+        (d["class"], d["rule"], printable(", ".join(d["nodes"]), 60), printable(d["reason"], 400))
+        for d in report["deviations"]
+    ]
+    yield table("What differs from the network", ("class", "rule", "nodes", "why"), rows) if rows else "nothing differs from the network\n"
+    for finding in report["findings"]:
+        yield f"warning {finding['code']}: {finding['what']} [{', '.join(finding['nodes'])}]"
+
+
+def table(title: str, columns: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> Any:
+    """Return a rich table whose cells are plain text: markup in names stays text."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(title=title, box=box.SIMPLE, title_justify="left", title_style="", pad_edge=False)
+    for name in columns:
+        made.add_column(name, overflow="fold")
+    for row in rows:
+        made.add_row(*(Text(str(cell)) for cell in row))
+    return made

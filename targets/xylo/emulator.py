@@ -1,0 +1,452 @@
+"""Emulation of a Xylo configuration, bit by bit, many samples at once.
+
+The arithmetic stands in :mod:`nirhw.targets.xylo.kernel`; here a configuration is compiled to the flat arrays that the
+kernel reads, and batches are split over threads.  Samples are independent, so the same bits come out for any batch size
+and any number of threads; a stream may be cut anywhere and continued from :attr:`XyloTrace.state`.
+
+Witness: equal to xylosim 0.1.3 (``xylosim.v2``) in all states and spikes on the random configurations of
+``tests/oracles/test_xylosim.py``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Set
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nirhw.diagnostics import error
+from nirhw.targets.xylo.config import NO_ALIAS, XyloConfiguration
+
+Array = NDArray[Any]
+Int16 = NDArray[np.int16]
+Int64 = NDArray[np.int64]
+UInt8 = NDArray[np.uint8]
+
+#: what :meth:`XyloEmulator.run` can record
+RECORDABLE = frozenset({"spikes", "v", "i"})
+
+_HIDDEN_CAP = 31  # spikes a step
+_OUTPUT_CAP = 1
+# an int16 vector of today's processors; also a whole number of 8-byte words of spike counts
+_LANES = 16
+# rough costs of delivery, in the time of one scattered synapse: a block of _LANES, and the start of a run of blocks
+_BLOCK_COST = 1.0
+_RUN_COST = 6.0
+
+
+class FlatNetwork(NamedTuple):
+    """A configuration as the kernel reads it.
+
+    Neurons are *lanes*: the hidden ones, padded to whole blocks, then the output ones, padded too.  Currents are lanes as
+    well: first those of synapse 1 (of the outputs' only synapse), then those of synapse 2.  A *row* is what one
+    pre-synaptic unit reaches: first the input channels, then the hidden neurons.  The synapses of a row are stored partly
+    as dense runs over neighbouring lanes (zeros included), partly as single entries; weights are already shifted.
+
+    Attributes:
+        rows: per row first and last run, first and last entry, how many events one int16 product of its weights can
+            hold, and its fan-out (both synapses and outputs together), ``[row, 6]``.
+        runs: per run first lane, first weight and length, ``[run, 3]``.
+        run_weights: weights of all runs.
+        entry_lane, entry_weight: target lanes and weights of the single synapses.
+        i_dash: decay codes of all current lanes in use.
+        neurons: per neuron lane decay code, bias, threshold and cap of the spikes a step, ``[4, lane]``.
+        hidden_lanes: where the output lanes begin.
+    """
+
+    rows: Int64
+    runs: Int64
+    run_weights: Int16
+    entry_lane: Array
+    entry_weight: Int16
+    i_dash: Int16
+    neurons: Int16
+    hidden_lanes: int
+
+
+class LaneState(NamedTuple):
+    """State in the kernel's layout, ``[sample, lane]``; ``spike_words`` is ``spikes`` seen as uint64."""
+
+    current: Int16
+    v: Int16
+    spikes: UInt8
+    spike_words: NDArray[np.uint64]
+
+
+class Recording(NamedTuple):
+    """What the kernel writes: ``[sample, time, neuron]`` for spikes, ``[sample, time, lane]`` for states.
+
+    A time axis of length 0 switches a recording off.
+    """
+
+    out_spikes: UInt8
+    spikes: UInt8
+    v: Int16
+    i: Int16
+
+
+@dataclass(frozen=True)
+class XyloState:
+    """State of a batch between two calls, ``[sample, neuron]``.
+
+    Attributes:
+        i, i2, v: synaptic currents and membranes of the hidden neurons, int16.
+        i_out, v_out: those of the output neurons, int16.
+        spikes: hidden spikes of the last step, uint8; they reach their targets in the next one.
+    """
+
+    i: Int16
+    i2: Int16
+    v: Int16
+    i_out: Int16
+    v_out: Int16
+    spikes: UInt8
+
+
+@dataclass(frozen=True)
+class XyloTrace:
+    """Result of a run, ``[sample, time, neuron]``; what was not asked for is ``None``.
+
+    Attributes:
+        out_spikes: 0 or 1 per output neuron and step, uint8.
+        hidden_spikes: spikes a step, 0 to 31, uint8 (``record`` has ``"spikes"``).
+        v, v_out: membranes at the end of each step, int16 (``"v"``).
+        i, i2, i_out: synaptic currents at the end of each step, int16 (``"i"``).
+        state: where a next run continues.
+        events: synaptic events (one spike on one synapse) of each sample, int64 (``count``), as the next three.
+        saturations_i, saturations_v: 16-bit clamps that clipped, on currents and on membranes.
+        capped: hidden neurons times steps that ended at the cap of 31 spikes.
+    """
+
+    out_spikes: UInt8
+    hidden_spikes: UInt8 | None
+    v: Int16 | None
+    i: Int16 | None
+    i2: Int16 | None
+    v_out: Int16 | None
+    i_out: Int16 | None
+    state: XyloState
+    events: Int64 | None
+    saturations_i: Int64 | None
+    saturations_v: Int64 | None
+    capped: Int64 | None
+
+
+class XyloEmulator:
+    """Executes one configuration.
+
+    Configurations beyond the sizes of a chip are accepted, as are thresholds that the compiler never writes.
+
+    Args:
+        config: what would be written to the chip.
+
+    Raises:
+        VerifyError: where shapes do not fit together or a value does not fit its register.
+    """
+
+    def __init__(self, config: XyloConfiguration):
+        _check(config)
+        self.config = config
+        self._net = _flatten(config)
+        self._alias = _alias_lanes(config)
+
+    def run(
+        self,
+        counts: ArrayLike,
+        state: XyloState | None = None,
+        record: Set[str] = frozenset(),
+        threads: int | None = None,
+        count: bool = False,
+    ) -> XyloTrace:
+        """Run a batch of samples.
+
+        Args:
+            counts: input events ``[sample, time, channel]``, non-negative integers or bools; above 15 a step the chip
+                drops them, and so does this.
+            state: where to continue, from an earlier trace of the same batch size; default is all zero.
+            record: any of ``"spikes"``, ``"v"``, ``"i"``.
+            threads: at most so many; default is one for each processor this process may use.
+            count: also count events, saturations and caps, at several times the cost.
+
+        Raises:
+            InputError: where counts, state or record names do not suit the configuration.
+        """
+        events = self._events(counts)
+        unknown = set(record) - RECORDABLE
+        if unknown:
+            raise error("NIRHW-E052", f"cannot record {sorted(unknown)}", fix=f"choose among {sorted(RECORDABLE)}")
+        n_samples, n_steps, _ = events.shape
+        lanes = self._lane_state(n_samples, state)
+        recording = self._recording(n_samples, n_steps, record)
+        tally = np.zeros((n_samples, 4), np.int64) if count else None
+        _run_parallel(self._net, self._alias, events, lanes, recording, tally, threads)
+        return self._trace(lanes, recording, record, tally)
+
+    def _events(self, counts: ArrayLike) -> UInt8:
+        """Return counts as a fresh, contiguous uint8 array, so that the kernel sees one type only."""
+        values = np.asarray(counts)
+        if values.ndim != 3 or values.shape[2] != self.config.n_inputs:
+            raise error(
+                "NIRHW-E050",
+                f"input has shape {values.shape}",
+                why=f"the configuration has {self.config.n_inputs} input channels",
+                fix="give (samples, steps, channels)",
+            )
+        if values.dtype.kind not in "bui":
+            raise error("NIRHW-E051", f"input has type {values.dtype}", fix="give event counts as integers or bools")
+        if values.dtype.kind == "i" and values.size and values.min() < 0:
+            raise error("NIRHW-E051", "input has negative counts", fix="give event counts of 0 or more")
+        # 255 is above the cap of 15, which the kernel applies
+        return np.minimum(values, 255).astype(np.uint8, order="C")
+
+    def _lane_state(self, n_samples: int, state: XyloState | None) -> LaneState:
+        net, n_hid, n_out = self._net, self.config.n_hidden, self.config.n_outputs
+        lanes, h = net.neurons.shape[1], net.hidden_lanes
+        current = np.zeros((n_samples, 2 * lanes), np.int16)
+        v = np.zeros((n_samples, lanes), np.int16)
+        spikes = np.zeros((n_samples, lanes), np.uint8)
+        if state is not None:
+            for name, width in _state_widths(n_hid, n_out).items():
+                found = np.shape(getattr(state, name))
+                if found != (n_samples, width):
+                    raise error("NIRHW-E053", f"state {name} has shape {found}", why=f"expected {(n_samples, width)}")
+            current[:, :n_hid], current[:, lanes : lanes + n_hid] = state.i, state.i2
+            current[:, h : h + n_out] = state.i_out
+            v[:, :n_hid], v[:, h : h + n_out] = state.v, state.v_out
+            spikes[:, :n_hid] = state.spikes
+        return LaneState(current, v, spikes, spikes.view(np.uint64))
+
+    def _recording(self, n_samples: int, n_steps: int, record: Set[str]) -> Recording:
+        lanes = self._net.neurons.shape[1]
+
+        def space(wanted: bool, width: int, dtype: type[np.integer[Any]]) -> Array:
+            return np.empty((n_samples, n_steps if wanted else 0, width), dtype)
+
+        return Recording(
+            out_spikes=space(True, self.config.n_outputs, np.uint8),
+            spikes=space("spikes" in record, self.config.n_hidden, np.uint8),
+            v=space("v" in record, lanes, np.int16),
+            i=space("i" in record, 2 * lanes, np.int16),
+        )
+
+    def _trace(self, state: LaneState, recording: Recording, record: Set[str], tally: Int64 | None) -> XyloTrace:
+        second, h = self._net.neurons.shape[1], self._net.hidden_lanes
+        hidden, hidden2 = slice(0, self.config.n_hidden), slice(second, second + self.config.n_hidden)
+        outputs = slice(h, h + self.config.n_outputs)
+
+        def part(name: str, lanes: Array, which: slice) -> Array | None:
+            return lanes[..., which].copy() if name in record else None
+
+        counters = (None, None, None, None) if tally is None else tuple(tally.T.copy())
+        return XyloTrace(
+            out_spikes=recording.out_spikes,
+            hidden_spikes=recording.spikes if "spikes" in record else None,
+            v=part("v", recording.v, hidden),
+            i=part("i", recording.i, hidden),
+            i2=part("i", recording.i, hidden2),
+            v_out=part("v", recording.v, outputs),
+            i_out=part("i", recording.i, outputs),
+            state=XyloState(
+                i=state.current[:, hidden].copy(),
+                i2=state.current[:, hidden2].copy(),
+                v=state.v[:, hidden].copy(),
+                i_out=state.current[:, outputs].copy(),
+                v_out=state.v[:, outputs].copy(),
+                spikes=state.spikes[:, hidden].copy(),
+            ),
+            **dict(zip(("events", "saturations_i", "saturations_v", "capped"), counters, strict=True)),
+        )
+
+
+def _state_widths(n_hidden: int, n_outputs: int) -> dict[str, int]:
+    return {f.name: n_outputs if f.name.endswith("_out") else n_hidden for f in fields(XyloState)}
+
+
+def _run_parallel(
+    net: FlatNetwork, alias: Array | None, events: UInt8, lanes: LaneState, recording: Recording, tally: Int64 | None, threads: int | None
+) -> None:
+    """Split the samples over threads; the kernel releases the interpreter's lock."""
+    from nirhw.targets.xylo.kernel import run_samples  # numba takes half a second to import
+
+    n_samples = events.shape[0]
+    workers = min(threads or len(os.sched_getaffinity(0)), n_samples)
+    if workers <= 1:
+        run_samples(net, alias, events, lanes, recording, tally, 0, n_samples)
+        return
+    # several pieces a worker, as samples differ in activity
+    bounds = np.linspace(0, n_samples, min(4 * workers, n_samples) + 1).astype(int).tolist()
+    with ThreadPoolExecutor(workers) as pool:
+        pieces = [
+            pool.submit(run_samples, net, alias, events, lanes, recording, tally, first, last)
+            for first, last in zip(bounds[:-1], bounds[1:], strict=True)
+        ]
+        for piece in pieces:
+            piece.result()
+
+
+def _check(config: XyloConfiguration) -> None:
+    """Refuse what the kernel cannot execute: wrong shapes, values outside their registers."""
+    n_hid, n_out = config.n_hidden, config.n_outputs
+    hidden, outputs = config.hidden.neurons, config.readout.neurons
+    columns = config.input.weights.shape[1]
+    rows = config.readout.weights.shape[0]
+    expected = {
+        "input.weights": (config.input.weights, (config.n_inputs, min(columns, n_hid))),
+        "hidden.weights": (config.hidden.weights, (n_hid, n_hid)),
+        "readout.weights": (config.readout.weights, (min(rows, n_hid), n_out)),
+        **{f"hidden.neurons.{f.name}": (getattr(hidden, f.name), (n_hid,)) for f in fields(hidden)},
+        **{f"readout.neurons.{f.name}": (getattr(outputs, f.name), (n_out,)) for f in fields(outputs)},
+    }
+    if config.synapse2_enable:
+        expected["input.syn2_weights"] = (config.input.syn2_weights, (config.n_inputs, columns))
+        expected["hidden.syn2_weights"] = (config.hidden.syn2_weights, (n_hid, n_hid))
+    for name, (values, shape) in expected.items():
+        if values.shape != shape:
+            raise error("NIRHW-E040", f"{name} has shape {values.shape}", why=f"expected {shape}")
+        low, high = _register_range(name, n_hid)
+        if values.size and (values.min() < low or values.max() > high):
+            raise error("NIRHW-E040", f"{name} leaves its register", why=f"expected {low} to {high}")
+    for group in ("input", "hidden", "readout"):
+        shift = getattr(config, group).weight_bit_shift
+        if not 0 <= shift <= 15:
+            raise error("NIRHW-E040", f"{group}.weight_bit_shift is {shift}", why="expected 0 to 15")
+
+
+def _register_range(name: str, n_hidden: int) -> tuple[int, int]:
+    if name.endswith("weights"):
+        return -128, 127
+    if name.endswith("decay"):
+        return 0, 15
+    if name.endswith("alias_target"):
+        return NO_ALIAS, n_hidden - 1
+    return -32768, 32767  # state, threshold and bias words have 16 bits in the simulator
+
+
+def _flatten(config: XyloConfiguration) -> FlatNetwork:
+    hidden, outputs = config.hidden.neurons, config.readout.neurons
+    h, o = _padded(config.n_hidden), _padded(config.n_outputs)
+
+    def lanes(of_hidden: Array | int, of_outputs: Array | int, dtype: type = np.int16, padding: int = 0) -> Array:
+        values = np.full(h + o, padding, dtype)
+        values[: config.n_hidden] = of_hidden
+        values[h : h + config.n_outputs] = of_outputs
+        return values
+
+    i_dash = lanes(hidden.i_syn_decay, outputs.i_syn_decay)
+    if config.synapse2_enable:
+        i_dash = np.concatenate([i_dash, lanes(hidden.i_syn2_decay, 0)])
+    return FlatNetwork(
+        **_synapses(_weights_by_row(config, h, h + o, i_dash.size)),
+        i_dash=i_dash,
+        neurons=np.stack(
+            [
+                lanes(hidden.v_mem_decay, outputs.v_mem_decay),
+                lanes(hidden.v_mem_bias, outputs.v_mem_bias) * np.int16(config.bias_enable),
+                # padding lanes have no input, so their membrane of 0 never gets there
+                lanes(hidden.threshold, outputs.threshold, padding=32767),
+                lanes(_HIDDEN_CAP, _OUTPUT_CAP),
+            ]
+        ),
+        hidden_lanes=h,
+    )
+
+
+def _alias_lanes(config: XyloConfiguration) -> Array | None:
+    """Alias targets of all neuron lanes; ``None`` where neurons may fire all at once.
+
+    They may if there are no aliases and all thresholds are positive.
+    """
+    hidden = config.hidden.neurons
+    aliasing = config.hidden.aliasing and bool(np.any(hidden.alias_target != NO_ALIAS))
+    if not aliasing and hidden.threshold.min(initial=1) > 0 and config.readout.neurons.threshold.min(initial=1) > 0:
+        return None
+    lanes = np.full(_padded(config.n_hidden) + _padded(config.n_outputs), NO_ALIAS, np.int32)
+    if aliasing:
+        lanes[: config.n_hidden] = hidden.alias_target
+    return lanes
+
+
+def _padded(neurons: int) -> int:
+    return -(-neurons // _LANES) * _LANES
+
+
+def _weights_by_row(config: XyloConfiguration, first_output: int, neuron_lanes: int, current_lanes: int) -> Int16:
+    """All weights as ``[row, current lane]``, shifted; beyond the chip's shifts they wrap in 16 bits as the simulator's."""
+    n_in, n_hid = config.n_inputs, config.n_hidden
+    weights = np.zeros((n_in + n_hid, current_lanes), np.int16)
+
+    def put(rows: slice, first_lane: int, matrix: Array, shift: int) -> None:
+        weights[rows, first_lane : first_lane + matrix.shape[1]] = (matrix.astype(np.int32) << shift).astype(np.int16)
+
+    inputs, recurrent = slice(0, n_in), slice(n_in, None)
+    readout_rows = slice(n_in + n_hid - config.readout.weights.shape[0], None)
+    put(inputs, 0, config.input.weights, config.input.weight_bit_shift)
+    put(recurrent, 0, config.hidden.weights, config.hidden.weight_bit_shift)
+    put(readout_rows, first_output, config.readout.weights, config.readout.weight_bit_shift)
+    if config.synapse2_enable:
+        put(inputs, neuron_lanes, config.input.syn2_weights, config.input.weight_bit_shift)
+        put(recurrent, neuron_lanes, config.hidden.syn2_weights, config.hidden.weight_bit_shift)
+    return weights
+
+
+def _chunks(weights: Int16) -> Int64:
+    """How many times each row's largest weight fits in int16, at least once."""
+    high, low = weights.max(axis=1, initial=1).astype(np.int64), weights.min(axis=1, initial=-1).astype(np.int64)
+    return np.maximum(32767 // np.maximum(high, -low), 1)
+
+
+def _synapses(weights: Int16) -> dict[str, Array]:
+    """Store each row as runs of blocks and single entries, whichever is cheaper to deliver."""
+    n_rows = weights.shape[0]
+    blocks = weights.reshape(n_rows, -1, _LANES)
+    dense = _dense_blocks(np.count_nonzero(blocks, axis=2))
+    edges = np.diff(np.pad(dense.astype(np.int8), ((0, 0), (1, 1))), axis=1)
+    run_row, run_first = np.nonzero(edges == 1)
+    run_last = np.nonzero(edges == -1)[1]
+    entry_row, entry_lane = np.nonzero(np.where(dense[..., None], 0, blocks).reshape(weights.shape))
+    first_run, first_entry = _starts(run_row, n_rows), _starts(entry_row, n_rows)
+    fan_out = np.count_nonzero(weights, axis=1)
+    length = (run_last - run_first) * _LANES
+    return {
+        "rows": np.stack(
+            [first_run[:-1], first_run[1:], first_entry[:-1], first_entry[1:], _chunks(weights), fan_out], axis=1
+        ),
+        "runs": np.stack([run_first * _LANES, np.cumsum(length) - length, length], axis=1),
+        "run_weights": blocks[dense].ravel(),
+        # unsigned, so that numba need not look for negative indices
+        "entry_lane": entry_lane.astype(np.uint32),
+        "entry_weight": weights[entry_row, entry_lane],
+    }
+
+
+def _starts(row: Int64, n_rows: int) -> Int64:
+    """Where each row begins in a list sorted by row."""
+    return np.searchsorted(row, np.arange(n_rows + 1)).astype(np.int64)
+
+
+def _dense_blocks(synapses: Int64) -> NDArray[np.bool_]:
+    """Which blocks to store densely: the cheapest choice for each row, found exactly by dynamic programming.
+
+    Args:
+        synapses: non-zero weights, ``[row, block]``.
+
+    Returns:
+        ``[row, block]``, True where a block belongs to a run.
+    """
+    n_rows, n_blocks = synapses.shape
+    single, run = np.zeros(n_rows), np.full(n_rows, np.inf)  # least cost so far, by how the last block is stored
+    run_before = np.zeros((2, n_rows, n_blocks), bool)  # was the block before in a run? for this block single, in a run
+    for b in range(n_blocks):
+        run_before[0, :, b] = run < single
+        run_before[1, :, b] = run <= single + _RUN_COST
+        single, run = np.minimum(single, run) + synapses[:, b], np.minimum(single + _RUN_COST, run) + _BLOCK_COST
+    dense = np.zeros((n_rows, n_blocks), bool)
+    in_run = run < single
+    for b in reversed(range(n_blocks)):
+        dense[:, b] = in_run
+        in_run = np.where(in_run, run_before[1, :, b], run_before[0, :, b])
+    return dense

@@ -1,0 +1,174 @@
+"""From the placed network to the configuration and the map between the host's arrays and the chip's neurons."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nirhw.network import Network, Population
+from nirhw.pipeline import Context
+
+from .config import (
+    NO_ALIAS,
+    HiddenGroup,
+    HiddenNeurons,
+    InputGroup,
+    Int8,
+    OutputNeurons,
+    ReadoutGroup,
+    XyloConfiguration,
+)
+from .quantize import matrix_of
+
+
+def lower(network: Network, context: Context) -> tuple[XyloConfiguration, dict[str, Any]]:
+    """Return the configuration and the io map of a placed and quantized network."""
+    _list_bursts(network, context)
+    return _configuration(network, context), _io_map(network, context)
+
+
+def _configuration(network: Network, context: Context) -> XyloConfiguration:
+    record = context.record
+    n_in = sum(i.size for i in record.channels.values())
+    n_hidden = sum(i.size for i in record.hidden_ids.values())
+    n_out = sum(i.size for i in record.output_ids.values())
+    shapes = {"input": (n_in, n_hidden), "hidden": (n_hidden, n_hidden), "readout": (n_hidden, n_out)}
+    matrices = {(m, s): np.zeros(shape, np.int64) for m, shape in shapes.items() for s in (0, 1)}
+    ids = {**record.channels, **record.hidden_ids, **record.output_ids}
+    for proj in network.projections:
+        assert proj.quantized is not None  # the quantize stage set it
+        synapse = [p.name for p in network.populations[proj.target].ports].index(proj.port)
+        weight = proj.quantized.weight.tocoo()
+        target = matrices[matrix_of(proj, record.layer), synapse]
+        target[ids[proj.source][weight.coords[1]], ids[proj.target][weight.coords[0]]] = weight.data
+    columns = min(n_hidden, context.hardware["input_reach"])
+    rows = min(n_hidden, context.hardware["output_reach"])
+    hidden = _hidden_columns(network, context, n_hidden)
+    output = _output_columns(network, context, n_out)
+    second = bool(np.any(matrices["input", 1]) or np.any(matrices["hidden", 1]))
+    return XyloConfiguration(
+        samna_module=context.hardware.interface,
+        input=InputGroup(
+            _int8(matrices["input", 0][:, :columns]),
+            _int8(matrices["input", 1][:, :columns]),
+            record.shifts["input"],
+        ),
+        hidden=HiddenGroup(
+            _int8(matrices["hidden", 0]), _int8(matrices["hidden", 1]), record.shifts["hidden"], hidden, aliasing=False
+        ),
+        readout=ReadoutGroup(_int8(matrices["readout", 0][n_hidden - rows :]), record.shifts["readout"], output),
+        synapse2_enable=second,
+        bias_enable=bool(np.any(hidden.v_mem_bias) or np.any(output.v_mem_bias)),
+    )
+
+
+def _int8(matrix: Any) -> Int8:
+    """Return weights as int8; the quantize stage clipped them, and no two projections share a pair of neurons."""
+    return matrix.astype(np.int8)
+
+
+def _hidden_columns(network: Network, context: Context, total: int) -> HiddenNeurons:
+    columns = {k: np.zeros(total, np.int64) for k in ("i_syn_decay", "i_syn2_decay", "v_mem_decay", "threshold", "v_mem_bias")}
+    for name, ids in context.record.hidden_ids.items():
+        pop = network.populations[name]
+        for key in ("v_mem_decay", "threshold", "v_mem_bias"):
+            columns[key][ids] = pop.codes[key]
+        for key, port in zip(("i_syn_decay", "i_syn2_decay"), pop.ports, strict=False):
+            columns[key][ids] = pop.codes[f"i_syn_decay:{port.name}"]
+    return HiddenNeurons(**columns, alias_target=np.full(total, NO_ALIAS, np.int64))
+
+
+def _output_columns(network: Network, context: Context, total: int) -> OutputNeurons:
+    columns = {k: np.zeros(total, np.int64) for k in ("i_syn_decay", "v_mem_decay", "threshold", "v_mem_bias")}
+    for name, ids in context.record.output_ids.items():
+        pop = network.populations[name]
+        for key in ("v_mem_decay", "threshold", "v_mem_bias"):
+            columns[key][ids] = pop.codes[key]
+        columns["i_syn_decay"][ids] = pop.codes[f"i_syn_decay:{pop.ports[0].name}"]
+    return OutputNeurons(**columns)
+
+
+def _io_map(network: Network, context: Context) -> dict[str, Any]:
+    """Return where the host's arrays meet the chip; plain data, arrays as int64.
+
+    ``inputs`` and ``outputs`` by NIR name, ``populations`` by the NIR name of every recordable population.
+    """
+    record = context.record
+    inputs = {
+        name: {"shape": list(network.populations[pop].shape), "channels": record.channels[pop]}
+        for name, pop in network.inputs.items()
+    }
+    outputs = {}
+    for name, source in network.outputs.items():
+        pop = network.populations[source]
+        relay = f"{source}~out"
+        served = network.populations[relay] if relay in network.populations else pop
+        outputs[name] = {
+            **_where(served, context),
+            "shape": list(pop.shape),
+            "kind": "spikes" if pop.rule == "spiking" else "membrane",
+            "lag": record.lag[served.name],
+        }
+    populations = {}
+    for pop in network.populations.values():
+        if pop.role == "network" and pop.rule != "input":
+            entry = {**_where(pop, context), "shape": list(pop.shape), "lag": record.lag[pop.name], "synapses": len(pop.ports)}
+            for name in (*pop.nodes, pop.name):
+                populations[name] = entry
+    return {
+        "dt": network.dt,
+        "input_peak": context.options.input_peak,
+        "inputs": inputs,
+        "outputs": outputs,
+        "populations": populations,
+    }
+
+
+def _where(pop: Population, context: Context) -> dict[str, Any]:
+    record = context.record
+    layer = record.layer[pop.name]
+    ids = record.hidden_ids[pop.name] if layer == "hidden" else record.output_ids[pop.name]
+    return {"layer": layer, "ids": ids, "scale": record.scale[pop.name]}
+
+
+def _list_bursts(network: Network, context: Context) -> None:
+    """List populations that may emit several spikes in a step, unless that is excluded.
+
+    By induction over time: if no hidden neuron emitted two spikes in a step so far, a neuron whose largest possible current
+    cannot lift its membrane from just below its threshold to twice the threshold does not either.
+    """
+    record, peak = context.record, min(context.options.input_peak, context.hardware["input_events"])
+    bursting = []
+    for name in record.hidden_ids:
+        pop = network.populations[name]
+        if pop.rule == "spiking" and pop.role == "network" and np.any(_largest_rise(network, pop, context, peak) >= _room(pop)):
+            bursting.append(pop)
+    if bursting:
+        nodes = [n for p in bursting for n in p.nodes]
+        most = context.hardware["hidden_spikes"]
+        context.deviate(
+            "semantic",
+            "several-spikes",
+            nodes,
+            f"a hidden neuron emits up to {most} spikes a step where its membrane holds several thresholds; the network emits one",
+        )
+
+
+def _largest_rise(network: Network, pop: Population, context: Context, peak: int) -> Any:
+    rise = np.maximum(pop.codes["v_mem_bias"], 0).astype(np.float64)
+    for port in pop.ports:
+        drive = np.zeros(pop.size)
+        for proj in network.into(pop.name):
+            if proj.port == port.name and proj.quantized is not None:
+                weight = proj.quantized.weight.maximum(0).sum(axis=1) * 2.0**proj.quantized.shift
+                drive += weight * (peak if context.record.layer[proj.source] == "input" else 1)
+        rise += (drive + 1) * (2.0 ** pop.codes[f"i_syn_decay:{port.name}"] - 1)
+    return rise
+
+
+def _room(pop: Population) -> Any:
+    """Return the rise within one step that would give a second spike."""
+    threshold = pop.codes["threshold"].astype(np.float64)
+    kept = np.floor((threshold - 1) * (1.0 - 2.0 ** -pop.codes["v_mem_decay"])) + 1
+    return 2 * threshold - kept

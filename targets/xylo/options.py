@@ -1,0 +1,113 @@
+"""What a user can choose for Xylo, and the record in which its passes write what they found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nirhw.network import Ints
+from nirhw.operators import Array
+
+
+@dataclass(frozen=True)
+class XyloOptions:
+    """Options of the target ``xylo``; the metadata is what ``nirhw targets`` prints."""
+
+    scaling: str = field(
+        default="error",
+        metadata={
+            "choices": ("max", "percentile", "error"),
+            "help": "weight scale per neuron: by its largest weight, by a percentile, or by the least error of the drive",
+        },
+    )
+    percentile: float = field(
+        default=99.0, metadata={"range": (50.0, 100.0), "help": "share of a neuron's weights that is not clipped"}
+    )
+    rounding: str = field(
+        default="nearest", metadata={"choices": ("nearest", "truncate"), "help": "how weights become integers"}
+    )
+    gain: str = field(
+        default="area",
+        metadata={
+            "choices": ("area", "none"),
+            "help": "make up for decay before use and for rounded time constants, or leave weights as they are",
+        },
+    )
+    align: str = field(
+        default="auto",
+        metadata={
+            "choices": ("auto", "always", "never"),
+            "help": "relay neurons so that branches meet in step: where they fit, always, or never",
+        },
+    )
+    leak_bound: float = field(
+        default=0.01,
+        metadata={"range": (0.0, 1.0), "help": "largest leak of an IF neuron a step, as a share of its threshold"},
+    )
+    input_peak: int = field(
+        default=15, metadata={"range": (1, 15), "help": "largest count per input channel and step that will be sent"}
+    )
+
+
+@dataclass(frozen=True)
+class TimeConstantFit:
+    """A wanted time constant and what the chip's code achieves; steps of dt, one entry per distinct value."""
+
+    population: str
+    quantity: str
+    neurons: int
+    wanted: float
+    code: int
+    achieved: float
+
+    @property
+    def error(self) -> float:
+        """Relative error of the achieved time constant; 0 where an integrator was wanted (its leak is listed apart)."""
+        return self.achieved / self.wanted - 1.0 if 0 < self.wanted < np.inf else 0.0
+
+
+@dataclass(frozen=True)
+class TensorFit:
+    """How well a weight tensor survived quantization."""
+
+    name: str
+    nodes: tuple[str, ...]
+    weights: int
+    scale: tuple[float, float]
+    shift: int
+    sqnr_db: float
+    zeroed: float
+    clipped: float
+
+
+@dataclass
+class XyloRecord:
+    """What the passes of the target found.
+
+    Attributes:
+        layer: "input", "hidden" or "output" by population.
+        lag: steps behind the reference by population.
+        factor: chip drive per unit of network drive and scale, by population and port, ``(size,)``.
+        constant: constant drive of the membrane a step in the network's units, by population, ``(size,)``.
+        scale: chip units of membrane per unit of v, by population, ``(size,)``.
+        shifts: weight shift by matrix: "input", "hidden", "readout".
+        times, tensors: fits, for the report.
+        delays: wanted delays and the relays they took, for the report.
+        hidden_ids, output_ids, channels: chip neuron or channel by population, ``(size,)``.
+    """
+
+    layer: dict[str, str] = field(default_factory=dict)
+    lag: dict[str, int] = field(default_factory=dict)
+    factor: dict[tuple[str, str], Array] = field(default_factory=dict)
+    constant: dict[str, Array] = field(default_factory=dict)
+    scale: dict[str, Array] = field(default_factory=dict)
+    shifts: dict[str, int] = field(default_factory=dict)
+    times: list[TimeConstantFit] = field(default_factory=list)
+    tensors: list[TensorFit] = field(default_factory=list)
+    delays: list[dict[str, Any]] = field(default_factory=list)
+    hidden_ids: dict[str, Ints] = field(default_factory=dict)
+    output_ids: dict[str, Ints] = field(default_factory=dict)
+    channels: dict[str, NDArray[np.int64]] = field(default_factory=dict)

@@ -1,0 +1,287 @@
+"""Weights, thresholds and biases to the chip's integers.
+
+Each neuron has a scale of its own (thresholds are per neuron, so one factor on a neuron's weights, bias and threshold changes
+nothing but rounding); the three weight matrices have one bit shift each.  Scales are as large as 16-bit states allow: a state
+below ``2 ** code`` leaks linearly instead of exponentially.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nirhw.network import Network, Population, Projection, Quantized
+from nirhw.operators import Array, frozen
+from nirhw.pipeline import Context
+
+from .options import TensorFit
+
+STATE_MAX = 32767
+#: the membrane may reach the threshold plus this many times a step in which all sources fire at once
+PEAK_STEPS = 2.0
+#: weights clipped by these factors of the largest are tried for the least error
+CLIP_FACTORS = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5)
+#: a relay of an input needs weights of both matrices in proportion
+RELAY_SHIFT_SPREAD = 5
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """The weights that end in one population, at scale 1: by projection, dense ``[post, pre]``."""
+
+    pop: Population
+    weights: dict[str, Array]
+    matrix: dict[str, str]
+    largest: dict[str, Array]
+    spread: dict[str, Array]
+    count: dict[str, Array]
+    cap: Array
+
+
+@dataclass(frozen=True)
+class QuantizeWeights:
+    """Choose shifts and scales, round, and list what was lost."""
+
+    name: str = "quantize-weights"
+
+    def apply(self, network: Network, context: Context) -> Network:
+        """Fill codes and quantized projections; fill ``record.scale``, ``record.shifts`` and ``record.tensors``."""
+        record = context.record
+        rows = {
+            name: _rows(network, pop, context)
+            for name, pop in network.populations.items()
+            if pop.rule != "input" and pop.role == "network"
+        }
+        hidden = [r for n, r in rows.items() if record.layer[n] == "hidden"]
+        output = [r for n, r in rows.items() if record.layer[n] == "output"]
+        spread = RELAY_SHIFT_SPREAD if any(p.role == "relay" for p in network.populations.values()) else 99
+        shifts, scales = _choose_shifts(hidden, ("input", "hidden"), context, spread)
+        out_shifts, out_scales = _choose_shifts(output, ("readout",), context, 99)
+        record.shifts.update({"input": 0, "hidden": 0, "readout": 0} | shifts | out_shifts)
+        populations, quantized = [], {}
+        for name, row in rows.items():
+            scale = _refined({**scales, **out_scales}[name], row, context)
+            record.scale[name] = scale
+            for proj in network.into(name):
+                quantized[proj.name] = _rounded(proj, row.weights[proj.name], scale, row.matrix[proj.name], context)
+            populations.append(_with_registers(row.pop, scale, context))
+        for name, pop in network.populations.items():
+            if pop.role == "relay":
+                relay, parts = _relay_registers(network, pop, context)
+                populations.append(relay)
+                quantized |= parts
+        projections = tuple(
+            replace(p, quantized=quantized[p.name]) if p.name in quantized else p for p in network.projections
+        )
+        return replace(network.with_populations(populations), projections=projections)
+
+
+def matrix_of(proj: Projection, layer: dict[str, str]) -> str:
+    """Return the chip's weight matrix that holds a projection: "input", "hidden" or "readout"."""
+    if layer[proj.source] == "input":
+        return "input"
+    return "readout" if layer[proj.target] == "output" else "hidden"
+
+
+def _rows(network: Network, pop: Population, context: Context) -> _Rows:
+    record = context.record
+    weights, matrix = {}, {}
+    largest: dict[str, Array] = {}
+    spread: dict[str, Array] = {}
+    count: dict[str, Array] = {}
+    positive, negative = np.zeros(pop.size), np.zeros(pop.size)
+    for proj in network.into(pop.name):
+        values = proj.operator.matrix.toarray() * record.factor[pop.name, proj.port][:, None]
+        group = matrix_of(proj, record.layer)
+        weights[proj.name], matrix[proj.name] = values, group
+        size = np.abs(values)
+        zero = np.zeros(pop.size)
+        largest[group] = np.maximum(largest.get(group, zero), size.max(axis=1, initial=0.0))
+        spread[group] = spread.get(group, zero) + (values**2).sum(axis=1)
+        count[group] = count.get(group, zero) + np.count_nonzero(values, axis=1)
+        positive += np.maximum(values, 0.0).sum(axis=1)
+        negative += np.maximum(-values, 0.0).sum(axis=1)
+    burst = np.maximum(positive, negative)
+    constant = np.abs(record.constant[pop.name])
+    if pop.threshold is None:
+        # an analog neuron integrates without reset: bound its membrane when all sources fire in every step
+        syn = max(int(c.max()) for k, c in pop.codes.items() if k.startswith("i_syn"))
+        reach = (burst * 2.0**syn + constant) * 2.0 ** np.minimum(pop.codes["v_mem_decay"], 8) + 1e-12
+        cap = (STATE_MAX - 1) / reach
+    else:
+        cap = (STATE_MAX - 1) / (pop.threshold + PEAK_STEPS * burst + constant + 1e-12)
+    return _Rows(pop, weights, matrix, largest, spread, count, cap)
+
+
+def _choose_shifts(
+    rows: list[_Rows], groups: tuple[str, ...], context: Context, max_spread: int
+) -> tuple[dict[str, int], dict[str, Array]]:
+    """Return the shift by matrix and the scale by population with the least expected error of drive and leak."""
+    if not rows:
+        return {}, {}
+    w_max = context.hardware["weight_max"]
+    best: tuple[float, dict[str, int], dict[str, Array]] | None = None
+    for top in range(context.hardware["weight_shift_max"] + 1):
+        scales = {}
+        need = dict.fromkeys(groups, 0.0)
+        for row in rows:
+            scale = row.cap.copy()
+            for largest in row.largest.values():
+                with np.errstate(divide="ignore"):
+                    scale = np.minimum(scale, w_max * 2.0**top / largest)
+            scales[row.pop.name] = scale
+            for group, largest in row.largest.items():
+                need[group] = max(need[group], float((scale * largest).max(initial=0.0)))
+        shifts = {g: max(0, int(np.ceil(np.log2(max(n, 1e-300) / (w_max + 0.49))))) for g, n in need.items()}
+        if "input" in shifts and shifts["hidden"] - shifts["input"] > max_spread:
+            shifts["input"] = shifts["hidden"] - max_spread
+        loss = sum(_expected_loss(row, scales[row.pop.name], shifts) for row in rows)
+        if best is None or loss < best[0]:
+            best = loss, shifts, scales
+    assert best is not None  # there is at least shift 0
+    return best[1], best[2]
+
+
+def _expected_loss(row: _Rows, scale: Array, shifts: dict[str, int]) -> float:
+    """Return the summed relative error of drive (rounding noise) and leak (whole units) of a population's neurons."""
+    loss = np.zeros(row.pop.size)
+    for group, spread in row.spread.items():
+        noise = row.count[group] * 4.0 ** shifts[group] / 12.0
+        loss += np.where(spread > 0, noise / np.maximum(scale**2 * spread, 1e-300), 0.0)
+    level = np.abs(scale * (row.pop.threshold if row.pop.threshold is not None else 1.0))
+    loss += (0.5 * 2.0 ** np.minimum(row.pop.codes["v_mem_decay"], 12) / np.maximum(level, 1.0)) ** 2
+    return float(loss.sum())
+
+
+def _refined(scale: Array, row: _Rows, context: Context) -> Array:
+    """Return the scale by the chosen rule; larger than max scaling clips the largest weights."""
+    options, shifts = context.options, context.record.shifts
+    if options.scaling == "max" or not row.weights:
+        return frozen(scale)
+    w_max = context.hardware["weight_max"]
+    stacked = np.concatenate([w / 2.0 ** shifts[row.matrix[n]] for n, w in row.weights.items()], axis=1)
+    if options.scaling == "percentile":
+        size = np.where(stacked == 0.0, np.nan, np.abs(stacked))
+        empty = np.all(np.isnan(size), axis=1)
+        size[empty] = 1.0
+        wanted = w_max / np.nanpercentile(size, options.percentile, axis=1)
+        return frozen(np.where(empty, scale, np.minimum(np.maximum(wanted, scale), row.cap)))
+    best, least = scale, np.full(scale.shape, np.inf)
+    for clip in CLIP_FACTORS:
+        tried = np.minimum(scale / clip, row.cap)
+        integers = _integers(stacked * tried[:, None], context)
+        loss = ((integers / tried[:, None] - stacked) ** 2).sum(axis=1)
+        better = loss < least * (1.0 - 1e-9)
+        best, least = np.where(better, tried, best), np.where(better, loss, least)
+    return frozen(best)
+
+
+def _integers(values: Array, context: Context) -> Array:
+    rounded = np.trunc(values) if context.options.rounding == "truncate" else np.rint(values)
+    return np.clip(rounded, context.hardware["weight_min"], context.hardware["weight_max"])
+
+
+def _rounded(proj: Projection, weights: Array, scale: Array, matrix: str, context: Context) -> Quantized:
+    from scipy.sparse import csr_array
+
+    shift = context.record.shifts[matrix]
+    exact = weights * scale[:, None] / 2.0**shift
+    integers = _integers(exact, context)
+    context.record.tensors.append(_tensor_fit(proj, weights, integers, exact, scale, shift))
+    _list_rounding(proj, context.record.tensors[-1], context)
+    return Quantized(csr_array(integers.astype(np.int64)), shift, scale)
+
+
+def _tensor_fit(proj: Projection, weights: Array, integers: Array, exact: Array, scale: Array, shift: int) -> TensorFit:
+    present = weights != 0.0
+    total = int(present.sum())
+    got = integers * 2.0**shift / scale[:, None]
+    noise, signal = float(((got - weights) ** 2).sum()), float((weights**2).sum())
+    sqnr = np.inf if noise == 0.0 else 10.0 * np.log10(max(signal, 1e-300) / noise)
+    clipped = np.abs(exact - integers) > 1.0
+    return TensorFit(
+        proj.name,
+        proj.nodes,
+        total,
+        (float(scale.min(initial=np.inf)), float(scale.max(initial=0.0))),
+        shift,
+        float(sqnr),
+        float((present & (integers == 0)).sum() / max(total, 1)),
+        float(clipped.sum() / max(total, 1)),
+    )
+
+
+def _list_rounding(proj: Projection, fit: TensorFit, context: Context) -> None:
+    if np.isfinite(fit.sqnr_db):
+        context.deviate(
+            "rounded",
+            "weights",
+            proj.nodes,
+            f"8-bit weights: {fit.sqnr_db:.1f} dB, {fit.zeroed:.1%} become zero, {fit.clipped:.1%} clipped",
+        )
+
+
+def _with_registers(pop: Population, scale: Array, context: Context) -> Population:
+    """Set threshold and bias; a spike needs v > threshold, so the integer threshold is the next whole number above."""
+    hardware = context.hardware
+    codes = dict(pop.codes)
+    if pop.threshold is None:
+        codes["threshold"] = np.full(pop.size, hardware["threshold_max"], np.int64)
+    else:
+        level = np.floor(pop.threshold * scale).astype(np.int64) + 1
+        codes["threshold"] = np.clip(level, hardware["threshold_min"], hardware["threshold_max"])
+        _check_integrators(pop, codes, context)
+    wanted = context.record.constant[pop.name] * scale
+    codes["v_mem_bias"] = np.rint(wanted).astype(np.int64)
+    return replace(pop, codes=codes)
+
+
+def _check_integrators(pop: Population, codes: dict[str, NDArray[np.int64]], context: Context) -> None:
+    assert pop.membrane is not None  # spiking
+    perfect = pop.membrane.decay > 1.0 - 2.0**-15.5
+    if not np.any(perfect):
+        return
+    share = float((1.0 / codes["threshold"][perfect]).max())
+    if share > context.options.leak_bound:
+        from nirhw.diagnostics import error
+
+        raise error(
+            "NIRHW-E034",
+            f"an integrator leaks {share:.2%} of its threshold a step",
+            pop.nodes,
+            f"the slowest decay still takes one unit a step; the bound is {context.options.leak_bound:.2%}",
+            "use an LIF neuron, scale weights and thresholds apart, or raise options={'leak_bound': ...}",
+        )
+    context.deviate(
+        "semantic", "integrator-leaks", pop.nodes, f"an integrator loses one unit a step, {share:.3%} of its threshold"
+    )
+
+
+def _relay_registers(
+    network: Network, pop: Population, context: Context
+) -> tuple[Population, dict[str, Quantized]]:
+    """Return a relay with the smallest weights in proportion 2 : -1 over both matrices, and its synapses."""
+    shifts, layer = context.record.shifts, context.record.layer
+    ways = network.into(pop.name)
+    groups = {p.name: matrix_of(p, layer) for p in ways}
+    unit = 1
+    for proj in ways:
+        needed = shifts[groups[proj.name]] - (1 if proj.operator.matrix.max() > 0 else 0)
+        unit = max(unit, 2 ** max(0, needed))
+    scale = frozen(np.full(pop.size, 2.0 * unit))
+    quantized = {}
+    for proj in ways:
+        shift = shifts[groups[proj.name]]
+        integers = proj.operator.matrix.copy()
+        integers.data = integers.data * (2 * unit) / 2**shift
+        quantized[proj.name] = Quantized(integers.astype(np.int64), shift, scale)
+    codes: dict[str, Any] = {
+        **pop.codes,
+        "threshold": np.full(pop.size, unit, np.int64),
+        "v_mem_bias": np.zeros(pop.size, np.int64),
+    }
+    context.record.scale[pop.name] = scale
+    return replace(pop, codes=codes), quantized
