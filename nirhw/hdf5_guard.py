@@ -12,9 +12,9 @@ each path of pyfive 1.3 was looked through for such loops:
 - ``Group``, ``File`` and attributes resolve names without a bound (65,535 entries may share one name of a megabyte),
   and version 2 B-trees with fractal heaps multiply large integers up to 65,536 times.  Neither is called: names are
   looked up here, at most 1,024 bytes each, and groups with dense link storage are refused.
-- Header messages (as short as 4 bytes), symbol table entries and B-tree entries are parsed in loops that advance through
-  bytes that were read.  :class:`Source` gives each structure an
-  allowance of bytes, so these loops end within a fraction of a second, and every read checks the deadline.
+- Header messages (as short as 4 bytes), symbol table entries and B-tree entries are parsed in loops that advance
+  through bytes that were read.  :class:`Source` gives each structure an allowance of bytes, which ends these loops
+  within about a second, and every read checks the deadline.
 
 So each call into pyfive is bounded by what it may read, memory included, on any thread.  The alternatives are worse: a
 process costs 300 ms a file; an exception injected by a watchdog thread can arrive in a ``finally`` block, in a
@@ -52,7 +52,8 @@ _MAX_RATIO = 1032  # deflate cannot expand more than that (zlib manual, "zlib_te
 _RATIO_SLACK = 1 << 16
 _HEADER_ALLOWANCE = 1 << 18  # a header message has at most 64 KiB, a NIR object's header has about 300 bytes
 _HEAP_ALLOWANCE = 1 << 20  # libhdf5 opens a new collection after 4 KiB, or one as large as a single larger text
-_LINK_ALLOWANCE = 80  # a link: on average its name, or its symbol table entry, or its share of the B-tree
+_LINK_ALLOWANCE = 80  # a link: its symbol table entry, or its name on average
+_TREE_ALLOWANCE = 20  # a link's share of the group's B-tree: libhdf5 puts 4 to 8 links in a symbol table
 _READ_COST = 16  # counted for each read on top of its bytes, so that empty reads end too
 _HEAPS_KEPT = 8  # texts are written one after another, so few collections are in use at a time
 _INFLATE_STEP = 1 << 20
@@ -255,6 +256,8 @@ class Hdf5Reader:
         self._seen.add(address)
         self._source.allow(_HEADER_ALLOWANCE)
         parsed = DataObjects(self._source, address)
+        if sum(message["size"] for message in parsed.msgs) > len(parsed.msg_data):
+            raise _Damaged("the messages of an object header overlap")  # many could then share one long body
         bodies: dict[int, bytes] = {}
         links: list[bytes] = []
         shared: set[int] = set()
@@ -294,8 +297,8 @@ class Hdf5Reader:
         """Yield name, kind and address of the links of a group, which count as ``counted``."""
         if _LINK_INFO in group.bodies:
             flags = group.bodies[_LINK_INFO][1]
-            (heap,) = struct.unpack_from("<Q", group.bodies[_LINK_INFO], 10 if flags & 1 else 2)
-            if heap != UNDEFINED_ADDRESS:
+            (fractal_heap,) = struct.unpack_from("<Q", group.bodies[_LINK_INFO], 10 if flags & 1 else 2)
+            if fractal_heap != UNDEFINED_ADDRESS:
                 raise self.refusal(
                     "NIRHW-E012",
                     "a group stores its links in a fractal heap",
@@ -306,13 +309,14 @@ class Hdf5Reader:
                 self.count(what, len(group.links))
             yield from (_decode_link(body) for body in group.links)
         if _SYMBOL_TABLE in group.bodies:
-            yield from self._iterate_symbols(*struct.unpack_from("<QQ", group.bodies[_SYMBOL_TABLE]), counted)
+            tree, heap = struct.unpack_from("<QQ", group.bodies[_SYMBOL_TABLE])
+            yield from self._iterate_symbols(tree, heap, counted)
 
     def _iterate_symbols(self, tree: int, heap: int, counted: tuple[str, ...]) -> Iterator[tuple[str, int, int]]:
         allowance = _HEADER_ALLOWANCE + _LINK_ALLOWANCE * self._budget.objects
         self._source.allow(allowance)
         names = Heap(self._source, heap).data
-        self._source.allow(allowance)
+        self._source.allow(_HEADER_ALLOWANCE + _TREE_ALLOWANCE * self._budget.objects)
         tables = BTreeV1Groups(self._source, tree).symbol_table_addresses()
         self._source.allow(allowance)
         for address in tables:

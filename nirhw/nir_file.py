@@ -70,8 +70,8 @@ def _bytes_of(path: str | os.PathLike[str], budget: Budget) -> bytes:
             )
         try:
             return file.read(size)
-        except OSError as cause:
-            raise _unusable(path, str(cause)) from cause
+        except (OSError, MemoryError) as cause:
+            raise _unusable(path, str(cause) or "out of memory") from cause
 
 
 def _unusable(path: object, why: str) -> NirhwError:

@@ -22,15 +22,18 @@ from .options import TensorFit
 STATE_MAX = 32767
 #: the membrane may reach the threshold plus this many times a step in which all sources fire at once
 PEAK_STEPS = 2.0
-#: weights clipped by these factors of the largest are tried for the least error
-CLIP_FACTORS = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5)
+#: ranges tried for the least error, as shares of a neuron's largest weight: below 1 they clip, above 1 they only move the grid
+RANGE_FACTORS = (1.0, 0.99, 1.01, 0.98, 1.02, 0.96, 1.04, 0.9, 0.8, 0.7)
 #: a relay of an input needs weights of both matrices in proportion
 RELAY_SHIFT_SPREAD = 5
 
 
 @dataclass(frozen=True, eq=False)
 class _Rows:
-    """The weights that end in one population, at scale 1: by projection, dense ``[post, pre]``."""
+    """The weights that end in one population, at scale 1: by projection, dense ``[post, pre]``.
+
+    ``bias`` is the weight that a bias neuron would need in ``bias_matrix``.
+    """
 
     pop: Population
     weights: dict[str, Array]
@@ -39,6 +42,8 @@ class _Rows:
     spread: dict[str, Array]
     count: dict[str, Array]
     cap: Array
+    bias_matrix: str
+    bias: Array
 
 
 @dataclass(frozen=True)
@@ -113,7 +118,9 @@ def _rows(network: Network, pop: Population, context: Context) -> _Rows:
         cap = (STATE_MAX - 1) / reach
     else:
         cap = (STATE_MAX - 1) / (pop.threshold + PEAK_STEPS * burst + constant + 1e-12)
-    return _Rows(pop, weights, matrix, largest, spread, count, cap)
+    settled = 2.0 ** pop.codes[f"i_syn_decay:{pop.ports[0].name}"] - 1.0
+    bias_matrix = "readout" if record.layer[pop.name] == "output" else "hidden"
+    return _Rows(pop, weights, matrix, largest, spread, count, cap, bias_matrix, constant / settled)
 
 
 def _choose_shifts(
@@ -124,7 +131,8 @@ def _choose_shifts(
         return {}, {}
     w_max = context.hardware["weight_max"]
     best: tuple[float, dict[str, int], dict[str, Array]] | None = None
-    for top in range(context.hardware["weight_shift_max"] + 1):
+    last = context.hardware["weight_shift_max"]
+    for top in range(last + 1):
         scales = {}
         need = dict.fromkeys(groups, 0.0)
         for row in rows:
@@ -135,7 +143,10 @@ def _choose_shifts(
             scales[row.pop.name] = scale
             for group, largest in row.largest.items():
                 need[group] = max(need[group], float((scale * largest).max(initial=0.0)))
-        shifts = {g: max(0, int(np.ceil(np.log2(max(n, 1e-300) / (w_max + 0.49))))) for g, n in need.items()}
+            beyond = scale * np.abs(context.record.constant[row.pop.name]) > context.hardware["bias_max"]
+            if np.any(beyond):
+                need[row.bias_matrix] = max(need[row.bias_matrix], float((scale * row.bias)[beyond].max()))
+        shifts = {g: min(max(0, int(np.ceil(np.log2(max(n, 1e-300) / (w_max + 0.49))))), last) for g, n in need.items()}
         if "input" in shifts and shifts["hidden"] - shifts["input"] > max_spread:
             shifts["input"] = shifts["hidden"] - max_spread
         loss = sum(_expected_loss(row, scales[row.pop.name], shifts) for row in rows)
@@ -170,8 +181,8 @@ def _refined(scale: Array, row: _Rows, context: Context) -> Array:
         wanted = w_max / np.nanpercentile(size, options.percentile, axis=1)
         return frozen(np.where(empty, scale, np.minimum(np.maximum(wanted, scale), row.cap)))
     best, least = scale, np.full(scale.shape, np.inf)
-    for clip in CLIP_FACTORS:
-        tried = np.minimum(scale / clip, row.cap)
+    for share in RANGE_FACTORS:
+        tried = np.minimum(scale / share, row.cap)
         integers = _integers(stacked * tried[:, None], context)
         loss = ((integers / tried[:, None] - stacked) ** 2).sum(axis=1)
         better = loss < least * (1.0 - 1e-9)
