@@ -69,8 +69,8 @@ def compile(
     passes = family.passes(context.options)
     for stage in PASS_STAGES:
         for step in _with_extras(stage, passes.get(stage, ()), family.name):
-            network = step.apply(network, context)
-            network.verify()
+            before, network = network, step.apply(network, context)
+            network.verify(since=before)
             if observer:
                 observer(stage, step.name, network)
             clock.lap(stage)

@@ -245,9 +245,18 @@ def _with_registers(pop: Population, scale: Array, context: Context) -> Populati
         level = np.floor(pop.threshold * scale).astype(np.int64) + 1
         codes["threshold"] = np.clip(level, hardware["threshold_min"], hardware["threshold_max"])
         _check_integrators(pop, codes, context)
+        _list_linear_tail(pop, codes, context)
     wanted = context.record.constant[pop.name] * scale
     codes["v_mem_bias"] = np.rint(wanted).astype(np.int64)
     return replace(pop, codes=codes)
+
+
+def _list_linear_tail(pop: Population, codes: dict[str, NDArray[np.int64]], context: Context) -> None:
+    """List from where on a membrane no longer decays exponentially: below ``2 ** code`` it loses one unit a step."""
+    share = float((2.0 ** codes["v_mem_decay"] / codes["threshold"]).max())
+    context.deviate(
+        "rounded", "linear-tail", pop.nodes, f"below {share:.2%} of the threshold a membrane leaks one unit a step instead of a share"
+    )
 
 
 def _check_integrators(pop: Population, codes: dict[str, NDArray[np.int64]], context: Context) -> None:
