@@ -53,9 +53,7 @@ def main() -> None:
     console.print(f"artifacts and reports are in {OUT.name}/", highlight=False)
 
 
-def _compile_and_measure(
-    network: DemoNetwork, target: str, data: np.lib.npyio.NpzFile, console: Console
-) -> tuple[str, ...]:
+def _compile_and_measure(network: DemoNetwork, target: str, data: np.lib.npyio.NpzFile, console: Console) -> tuple[str, ...]:
     try:
         model = nirhw.compile(network.graph, target, dt=float(data["dt"]), reset=str(data["reset"]))
     except nirhw.NirhwError as refusal:
@@ -69,7 +67,9 @@ def _compile_and_measure(
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task(f"{network.title} on {target}")
         fidelity = model.fidelity(
-            data["spikes"], data["labels"], progress=lambda done, total: progress.update(task, completed=done, total=total)
+            data["spikes"],
+            data["labels"],
+            progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
     if target == REPORT_PRINTED_FOR:
         console.print(model.report.to_text(), markup=False, highlight=False)

@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-
 from typing import TYPE_CHECKING, Any
 
 from nirhw.diagnostics import NirhwError

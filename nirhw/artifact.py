@@ -40,11 +40,26 @@ MAX_DEPTH = 64
 _TYPES: Mapping[str, type] = {
     t.__name__: t
     for t in (
-        Deviation, Diagnostic, Hardware, Limit, Membrane, Network, Onset, Population, Port, Projection, Quantized,
-        operators.Reshape, operators.Scaling, operators.Dense, operators.Sparse, operators.Convolution, operators.Pooling,
+        Deviation,
+        Diagnostic,
+        Hardware,
+        Limit,
+        Membrane,
+        Network,
+        Onset,
+        Population,
+        Port,
+        Projection,
+        Quantized,
+        operators.Reshape,
+        operators.Scaling,
+        operators.Dense,
+        operators.Sparse,
+        operators.Convolution,
+        operators.Pooling,
         operators.Chain,
     )
-}  # fmt: skip
+}
 #: kinds of numbers an array may hold: bool, signed, unsigned, float
 _KINDS = "biuf"
 
@@ -185,7 +200,10 @@ class _Writer:
         if isinstance(value, list):
             return self._list(value)
         if is_dataclass(value) and type(value).__name__ in _TYPES:
-            return {"$type": type(value).__name__, "fields": {f.name: self.encode(getattr(value, f.name)) for f in fields(value)}}
+            return {
+                "$type": type(value).__name__,
+                "fields": {f.name: self.encode(getattr(value, f.name)) for f in fields(value)},
+            }
         if hasattr(value, "tocsr"):
             csr = value.tocsr()
             return {"$csr": [self.encode(a) for a in (csr.data, csr.indices, csr.indptr)], "shape": list(csr.shape)}

@@ -51,9 +51,7 @@ class CompiledModel:
     def _device(self) -> Device:
         return find_target(self.target).device(self.config, self.io_map)
 
-    def emulate(
-        self, spikes: Any, *, record: Iterable[str] = (), state: Any = None, threads: int | None = None
-    ) -> Run:
+    def emulate(self, spikes: Any, *, record: Iterable[str] = (), state: Any = None, threads: int | None = None) -> Run:
         """Execute ``config`` bit by bit.
 
         Args:
@@ -71,9 +69,7 @@ class CompiledModel:
         run = self._device.run(counts, wanted, state, threads)
         return run if batched else _first_sample(run)
 
-    def reference(
-        self, spikes: Any, *, record: Iterable[str] = (), state: ReferenceState | None = None
-    ) -> Run:
+    def reference(self, spikes: Any, *, record: Iterable[str] = (), state: ReferenceState | None = None) -> Run:
         """Run the float network on the same input; same arguments and result type as :meth:`emulate`."""
         return run_reference(self.network, spikes, record, state)
 
@@ -100,7 +96,11 @@ class CompiledModel:
         return meter.result(checked)
 
     def _is_spiking(self, name: str, population: str) -> bool:
-        return name == population and name in self.io_map["populations"] and self.network.populations[population].rule == "spiking"
+        return (
+            name == population
+            and name in self.io_map["populations"]
+            and self.network.populations[population].rule == "spiking"
+        )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to one ``.nirhw`` file, whole or not at all.

@@ -121,10 +121,16 @@ def _refused_classes(strict: bool | tuple[str, ...]) -> tuple[str, ...]:
 
 def _refuse_deviations(context: Context, refused: tuple[str, ...]) -> None:
     found = [
-        Diagnostic("NIRHW-E033", f"{d.kind} deviation '{d.rule}': {d.reason}", d.nodes, f"strict mode refuses {', '.join(refused)}", "change the network, or allow this class")
+        Diagnostic(
+            "NIRHW-E033",
+            f"{d.kind} deviation '{d.rule}': {d.reason}",
+            d.nodes,
+            f"strict mode refuses {', '.join(refused)}",
+            "change the network, or allow this class",
+        )
         for d in context.deviations
         if d.kind in refused
-    ]  # fmt: skip
+    ]
     if found:
         raise error_of(found)
 

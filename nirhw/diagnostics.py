@@ -214,7 +214,7 @@ ERROR_OF_STAGE: Mapping[Stage, type[NirhwError]] = MappingProxyType(
 
 
 def error(code: str, what: str, nodes: Iterable[str] = (), why: str = "", fix: str = "") -> NirhwError:
-    """Return the stage's exception holding one finding; for ``raise error("NIRHW-E014", ...)``."""
+    """Return an exception of the code's stage that holds one finding; callers raise it."""
     return error_of([Diagnostic(code, what, tuple(nodes), why, fix)])
 
 

@@ -31,7 +31,9 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
         temporary.replace(target)
         temporary = None
     except OSError as reason:
-        raise error("NIRHW-E005", f"'{printable(target)}' cannot be written: {reason.strerror}", fix="choose another path") from None
+        raise error(
+            "NIRHW-E005", f"'{printable(target)}' cannot be written: {reason.strerror}", fix="choose another path"
+        ) from None
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)

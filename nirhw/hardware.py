@@ -94,7 +94,11 @@ def _parse(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as reason:
         known = ", ".join(shipped_names())
-        raise error("NIRHW-E003", f"hardware description {path.name} cannot be read: {reason.strerror}", fix=f"a TOML file, or one of {known}") from None  # fmt: skip
+        raise error(
+            "NIRHW-E003",
+            f"hardware description {path.name} cannot be read: {reason.strerror}",
+            fix=f"a TOML file, or one of {known}",
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as reason:
         raise error("NIRHW-E003", f"{path.name} is not TOML: {reason}") from None
 
@@ -106,7 +110,9 @@ def schema_findings(data: Mapping[str, Any]) -> list[Diagnostic]:
     schema = json.loads((_folder() / "hardware.schema.json").read_text(encoding="utf-8"))
     problems = sorted(jsonschema.Draft202012Validator(schema).iter_errors(data), key=lambda e: [str(p) for p in e.path])
     return [
-        Diagnostic("NIRHW-E003", f"{'.'.join(map(str, p.path)) or 'the file'}: {p.message}", why="JSON Schema of hardware descriptions")
+        Diagnostic(
+            "NIRHW-E003", f"{'.'.join(map(str, p.path)) or 'the file'}: {p.message}", why="JSON Schema of hardware descriptions"
+        )
         for p in problems
     ]
 
@@ -119,16 +125,29 @@ def _from_data(data: dict[str, Any], label: str, trusted: bool = False) -> Hardw
     base: Hardware | None = None
     if "based_on" in data:
         if data["based_on"] not in shipped_names():
-            raise error("NIRHW-E003", f"{label} is based on '{data['based_on']}', which does not exist", fix=f"one of {', '.join(shipped_names())}")
+            raise error(
+                "NIRHW-E003",
+                f"{label} is based on '{data['based_on']}', which does not exist",
+                fix=f"one of {', '.join(shipped_names())}",
+            )
         base = _shipped(data["based_on"])
         limits.update(base.limits)
     given = {k: Limit(v["value"], v["source"], v["certainty"]) for k, v in data.get("limits", {}).items()}
     unknown = given.keys() - limits.keys() if base else set()
     if unknown:
-        raise error("NIRHW-E003", f"{label} names limits its base does not have: {', '.join(sorted(unknown))}", fix=f"one of {', '.join(sorted(limits))}")
+        raise error(
+            "NIRHW-E003",
+            f"{label} names limits its base does not have: {', '.join(sorted(unknown))}",
+            fix=f"one of {', '.join(sorted(limits))}",
+        )
     limits.update(given)
     if base is None and not trusted:
-        raise error("NIRHW-E003", f"{label} is based on no description", why="a chip of its own needs a target of its own", fix="add based_on, such as based_on = 'xylo-audio2'")
+        raise error(
+            "NIRHW-E003",
+            f"{label} is based on no description",
+            why="a chip of its own needs a target of its own",
+            fix="add based_on, such as based_on = 'xylo-audio2'",
+        )
     cycles = {k: v for k, v in data.get("cycles", {}).items() if k not in ("source", "certainty")}
     return Hardware(
         data["name"],

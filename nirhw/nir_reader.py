@@ -148,7 +148,7 @@ class _Builder:
         self.deviations: list[Deviation] = []
         self.before, self.after = flat.neighbours()
         self.delays = {n.name: self._delay_steps(n) for n in flat.nodes.values() if n.kind == "Delay"}
-        self.anchors = _anchors(flat, self.before, self.after, self.delays)
+        self.anchors, self.split = _anchors(flat, self.before, self.after, self.delays)
         self.operators: dict[str, Operator] = {}
 
     def build(self) -> ReadResult:
@@ -187,7 +187,7 @@ class _Builder:
         if node.kind == "Delay":  # an anchored delay: what arrives is late by target neuron
             step = np.broadcast_to(self.delays[target], node.in_shape).ravel()
         for before in self.before[target]:
-            self._walk(before, target, (), 0, (), found)
+            self._walk(before, target, found)
         if node.kind not in STATE_KINDS and node.kind not in ("Output", "Threshold", "Delay"):
             # an anchored linear node works on what arrives at it
             operator = self._operator(node)
@@ -198,43 +198,55 @@ class _Builder:
             own = self._bias(node)
             if own is not None:
                 found.bias = found.bias + own
-        if node.kind == "Delay" and isinstance(found.bias, np.ndarray):
-            for k in np.unique(step):
-                found.onsets[int(k)] = found.onsets.get(int(k), 0.0) + np.where(step == k, found.bias, 0.0)
-            found.bias = 0.0
+        if node.kind == "Delay":
+            constants = {**found.onsets, 0: found.bias} if isinstance(found.bias, np.ndarray) else found.onsets
+            found.bias, found.onsets = 0.0, {}
+            for since, drive in constants.items():
+                for k in np.unique(step):
+                    late = since + int(k)
+                    found.onsets[late] = found.onsets.get(late, 0.0) + np.where(step == k, drive, 0.0)
         return found
 
-    def _walk(
-        self, name: str, target: str, operators: tuple[Operator, ...], delay: int, nodes: tuple[str, ...], found: _Arrivals
-    ) -> None:
-        """Follow one edge backwards; ``operators`` and ``nodes`` are what lies between ``name`` and the target."""
-        if name in self.anchors:
-            found.paths.append(_Path(name, operators, delay, None, nodes))
-            return
-        node = self.flat.nodes[name]
-        if node.kind == "Delay":
-            steps = self.delays[name]
-            if steps.size == 1 or np.all(steps == steps.flat[0]):
-                delay += int(steps.flat[0])
-                operators = (identity(node.in_shape), *operators)
-            else:  # _anchors made sure that only anchors come before it
-                by_source = np.broadcast_to(steps, node.in_shape).ravel() + delay
-                for before in self.before[name]:
-                    found.paths.append(_Path(before, (identity(node.in_shape), *operators), 0, by_source, (name, *nodes)))
-                return
-        else:
-            bias = self._bias(node)
-            if bias is not None:
-                arriving = bias[None]
-                for operator in operators:
-                    arriving = operator.apply(arriving)
-                if delay:
-                    found.onsets[delay] = found.onsets.get(delay, 0.0) + arriving[0]
-                else:
-                    found.bias = found.bias + arriving[0]
-            operators = (self._operator(node), *operators)
-        for before in self.before[name]:
-            self._walk(before, target, operators, delay, (name, *nodes), found)
+    def _walk(self, start: str, target: str, found: _Arrivals) -> None:
+        """Follow an edge backwards from ``target``, along every path, up to the anchors."""
+        # what is left to visit: a node, and the operators, delay and nodes that lie between it and the target
+        ahead: list[tuple[str, tuple[Operator, ...], int, tuple[str, ...]]] = [(start, (), 0, ())]
+        while ahead:
+            name, operators, delay, nodes = ahead.pop()
+            if name in self.anchors:
+                found.paths.append(_Path(name, operators, delay, None, nodes))
+                continue
+            node, nodes = self.flat.nodes[name], (name, *nodes)
+            ways = [(operators, delay)]
+            if node.kind == "Delay":
+                steps = self.delays[name]
+                if steps.size == 1 or np.all(steps == steps.flat[0]):
+                    ways = [((identity(node.in_shape), *operators), delay + int(steps.flat[0]))]
+                elif name in self.split:
+                    ways = [((mask, *operators), delay + k) for k, mask in self._delay_classes(node)]
+                else:  # _anchors made sure that only anchors come before it
+                    by_source = np.broadcast_to(steps, node.in_shape).ravel() + delay
+                    for before in self.before[name]:
+                        found.paths.append(_Path(before, (identity(node.in_shape), *operators), 0, by_source, nodes))
+                    continue
+            else:
+                bias = self._bias(node)
+                if bias is not None:
+                    arriving = bias[None]
+                    for operator in operators:
+                        arriving = operator.apply(arriving)
+                    if delay:
+                        found.onsets[delay] = found.onsets.get(delay, 0.0) + arriving[0]
+                    else:
+                        found.bias = found.bias + arriving[0]
+                ways = [((self._operator(node), *operators), delay)]
+            ahead += [(b, o, d, nodes) for o, d in reversed(ways) for b in reversed(self.before[name])]
+
+    def _delay_classes(self, node: Node) -> Iterator[tuple[int, Operator]]:
+        """Return for each delay of a node the map that lets through the elements which have it."""
+        steps = np.broadcast_to(self.delays[node.name], node.in_shape).ravel()
+        for k in np.unique(steps):
+            yield int(k), Scaling(node.in_shape, node.in_shape, factor=frozen(np.where(steps == k, 1.0, 0.0)))
 
     def _projections(self, target: str, arrivals: _Arrivals) -> Iterator[Projection]:
         node = self.flat.nodes[target]
@@ -416,11 +428,14 @@ def _operator_of(node: Node) -> Operator:
 
 def _anchors(
     flat: FlatGraph, before: Mapping[str, list[str]], after: Mapping[str, list[str]], delays: Mapping[str, Ints]
-) -> dict[str, None]:
-    """Return the nodes that become populations, in the file's order.
+) -> tuple[dict[str, None], set[str]]:
+    """Return the nodes that become populations, in the file's order, and the delays that are split into their classes.
 
-    Besides neurons, inputs and outputs: delays inside a cycle of linear nodes; delays that differ by neuron, unless only
-    anchors come right before them; and nodes with several ways in and out where the paths would become too many.
+    Besides neurons, inputs and outputs: delays of a step or more inside a cycle of linear nodes; delays that differ by neuron,
+    unless only anchors come right before them; and nodes with several ways in and out where the paths would become too many.
+
+    A delay that differs by neuron and is 0 for some cannot be a population where spikes come round a cycle: an edge there is
+    late by ``max(d, 1)`` steps in all, which only the whole path can tell.  It is split into one path for each delay.
     """
     fixed = {
         n.name for n in flat.nodes.values() if n.kind in STATE_KINDS or n.kind in ("Input", "Output", "Threshold")
@@ -431,22 +446,56 @@ def _anchors(
     if not nx.is_directed_acyclic_graph(linear):
         for component in nx.strongly_connected_components(linear):
             if len(component) > 1 or linear.has_edge(*(next(iter(component)),) * 2):
-                fixed |= {n for n in component if n in delays}
+                fixed |= {n for n in component if n in delays and delays[n].min() >= 1}
         linear.remove_nodes_from(fixed & set(linear))
     if not nx.is_directed_acyclic_graph(linear):
         cycle = [a for a, _ in nx.find_cycle(linear)]
-        raise error("NIRHW-E022", "a cycle has neither a spiking population nor a delay", cycle, fix="put a neuron or a delay of a step into it")  # fmt: skip
-    uneven = {n for n, d in delays.items() if d.size > 1 and np.any(d != d.flat[0])}
-    fixed |= {n for n in uneven if not before[n] or any(b not in fixed for b in before[n])}
+        raise error("NIRHW-E022", "a cycle has neither a spiking population nor a delay of a step", cycle, fix="put a neuron or a delay of a step into it")  # fmt: skip
+    uneven = {n for n, d in delays.items() if d.size > 1 and np.any(d != d.flat[0])} - fixed
+    looped = _in_spiking_cycles(flat) if uneven or len(linear) > 1 else set()
+    split: set[str] = set()
+    if uneven:
+        held = {n for n in uneven if not before[n] or any(b not in fixed for b in before[n])}
+        held |= {n for n in uneven if _reaches(n, held | (fixed & delays.keys()), after, fixed)}
+        split = {n for n in held & looped if delays[n].min() < 1}
+        fixed |= held - split
     paths: dict[str, int] = {}
     for name in nx.topological_sort(linear):
         if name in fixed:
             continue
         paths[name] = sum(paths.get(b, 1) for b in before[name])
+        if name in split:
+            paths[name] *= np.unique(delays[name]).size
         if paths[name] > MAX_PATHS and len(after[name]) > 1:
+            if name in looped:
+                raise error("NIRHW-E013", f"more than {MAX_PATHS} linear paths run through a node inside a cycle", [name], fix="multiply out the linear nodes of the cycle")  # fmt: skip
             fixed.add(name)
             del paths[name]
-    return {n: None for n in flat.nodes if n in fixed}
+    return {n: None for n in flat.nodes if n in fixed}, split
+
+
+def _reaches(start: str, wanted: set[str], after: Mapping[str, list[str]], stops: set[str]) -> bool:
+    """Whether a path of linear nodes leads from ``start`` to one of ``wanted``."""
+    ahead, seen = list(after[start]), {start}
+    while ahead:
+        name = ahead.pop()
+        if name in wanted:
+            return True
+        if name not in seen and name not in stops:
+            seen.add(name)
+            ahead += after[name]
+    return False
+
+
+def _in_spiking_cycles(flat: FlatGraph) -> set[str]:
+    """Return the nodes of strongly connected components that hold a spiking node and a cycle."""
+    graph = nx.DiGraph(flat.edges)
+    return {
+        n
+        for c in nx.strongly_connected_components(graph)
+        if len(c) > 1 and any(flat.nodes[x].kind in SPIKING_KINDS for x in c)
+        for n in c
+    }
 
 
 def _mark_recurrent(populations: Mapping[str, Population], projections: list[Projection]) -> list[Projection]:

@@ -107,7 +107,9 @@ class Target:
         known = {f.name: f for f in fields(self.options)}
         for name in given:
             if name not in known:
-                raise error("NIRHW-E002", f"target {self.name} has no option '{name}'", fix=f"one of {', '.join(known)}")
+                raise error(
+                    "NIRHW-E002", f"target {self.name} has no option '{name}'", fix=f"one of {', '.join(known)}"
+                )
         for name, value in given.items():
             default = known[name].default
             numeric = isinstance(default, int | float) and not isinstance(default, bool)

@@ -60,7 +60,7 @@ def run_reference(
             if pop.rule == "input":
                 signals[name] = counts[name][:, t].astype(np.float64)
             else:
-                signals[name] = _update(pop, incoming[name], signals, now)
+                signals[name] = _update(pop, incoming[name], signals, now, batch)
         _remember(network, signals, now)
         for name, trace in traces.items():
             trace[:, t] = signals[name]
@@ -104,7 +104,9 @@ def _copied(state: Any, network: Network, batch: int) -> ReferenceState:
     return ReferenceState(state.step, **copies)
 
 
-def _update(pop: Population, incoming: Iterable[Projection], signals: Mapping[str, Array], now: ReferenceState) -> Array:
+def _update(
+    pop: Population, incoming: Iterable[Projection], signals: Mapping[str, Array], now: ReferenceState, batch: int
+) -> Array:
     """Advance one population by a step and return what it sends."""
     total: Array | float = 0.0
     for port in pop.ports:
@@ -121,7 +123,6 @@ def _update(pop: Population, incoming: Iterable[Projection], signals: Mapping[st
             current += arrived
             arrived = current
         total = total + arrived
-    batch = next(iter(signals.values())).shape[0]
     if pop.membrane is None:
         return np.broadcast_to(total, (batch, pop.size))
     v = now.v[pop.name]

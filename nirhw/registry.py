@@ -79,7 +79,11 @@ def extra_passes() -> tuple[ExtraPass, ...]:
     for entry in entry_points(group="nirhw.passes"):
         extra = entry.load()
         if not isinstance(extra, ExtraPass) or extra.stage not in PASS_STAGES:
-            raise error("NIRHW-E002", f"the pass plug-in '{printable(entry.name)}' is no ExtraPass of a known stage", why=f"stages: {', '.join(PASS_STAGES)}")
+            raise error(
+                "NIRHW-E002",
+                f"the pass plug-in '{printable(entry.name)}' is no ExtraPass of a known stage",
+                why=f"stages: {', '.join(PASS_STAGES)}",
+            )
         found.append(extra)
     return tuple(sorted(found, key=lambda e: e.order))
 
@@ -118,5 +122,9 @@ def list_targets() -> tuple[TargetInfo, ...]:
 def _option_info(field: Any) -> OptionInfo:
     default = None if field.default is MISSING else field.default
     return OptionInfo(
-        field.name, type(default).__name__, default, field.metadata.get("help", ""), tuple(field.metadata.get("choices", ()))
+        field.name,
+        type(default).__name__,
+        default,
+        field.metadata.get("help", ""),
+        tuple(field.metadata.get("choices", ())),
     )

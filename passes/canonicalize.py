@@ -222,9 +222,7 @@ def _absorbed(
         return Port(pop.name, gain, frozen(np.zeros(target.size)), frozen(decay), frozen(tau), nodes=pop.nodes)
 
     original = {o.name: o for o in ways_out}
-    grown = _without(
-        network, pop, ways_in, scaled, lambda bias, port: bias + filt.drive, lambda out: port_of(original[out.name])
-    )
+    grown = _without(network, pop, ways_in, scaled, lambda bias, port: bias + filt.drive, lambda out: port_of(original[out.name]))
     return _without_idle_ports(grown, {o.target for o in ways_out})
 
 

@@ -36,6 +36,7 @@ def schedule(network: Network, hop: Callable[[Projection], int]) -> Schedule:
     schedule.
 
     Raises:
+        networkx.NetworkXUnbounded: where such a cycle exists.
     """
     graph = nx.DiGraph()
     graph.add_edges_from(("", name, {"weight": 0}) for name in network.populations)

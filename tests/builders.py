@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import nir
@@ -51,7 +52,7 @@ def graph(n_in: Any, n_out: Any, nodes: dict[str, Any], edges: list[tuple[str, s
 def chain(n_in: Any, n_out: Any, **nodes: Any) -> nir.NIRGraph:
     """Return a graph whose nodes follow each other."""
     names = ["in", *nodes, "out"]
-    return graph(n_in, n_out, nodes, list(zip(names, names[1:], strict=False)))
+    return graph(n_in, n_out, nodes, list(pairwise(names)))
 
 
 def weights(post: int, pre: int, seed: int = 0, scale: float = 0.4, shift: float = 0.1) -> np.ndarray:

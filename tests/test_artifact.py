@@ -19,7 +19,13 @@ from tests import builders as b
 
 @pytest.fixture(scope="module")
 def model() -> nirhw.CompiledModel:
-    nodes = {"w": b.linear(6, 4), "n": b.cubalif(6), "rec": b.linear(6, 6, 3, 0.1), "w2": b.linear(3, 6), "o": b.cubalif(3)}
+    nodes = {
+        "w": b.linear(6, 4),
+        "n": b.cubalif(6),
+        "rec": b.linear(6, 6, 3, 0.1),
+        "w2": b.linear(3, 6),
+        "o": b.cubalif(3),
+    }
     edges = [("in", "w"), ("w", "n"), ("n", "rec"), ("rec", "n"), ("n", "w2"), ("w2", "o"), ("o", "out")]
     return nirhw.compile(b.graph(4, 3, nodes, edges), "xylo", dt=b.DT)
 

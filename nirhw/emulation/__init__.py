@@ -1,0 +1,1 @@
+"""What all emulators share: checks of inputs, the result of a run."""

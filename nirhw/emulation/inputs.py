@@ -75,7 +75,13 @@ def _whole_numbers(name: str, array: NDArray[Any]) -> Counts:
         if not np.isfinite(array).all():
             raise error("NIRHW-E051", "spikes hold NaN or infinite values", [name])
         if np.any(array != np.floor(array)):
-            raise error("NIRHW-E051", "spikes hold fractions", [name], "a spike count is a whole number", "encode analog values as spikes first")  # fmt: skip
+            raise error(
+                "NIRHW-E051",
+                "spikes hold fractions",
+                [name],
+                "a spike count is a whole number",
+                "encode analog values as spikes first",
+            )
     if array.dtype.kind != "b" and array.size and array.min() < 0:
         raise error("NIRHW-E051", "spikes hold negative counts", [name], fix="use a channel of its own for each polarity")
     if array.size and array.max() > np.iinfo(np.int64).max // 2:
@@ -104,5 +110,7 @@ def populations_named(record: Any, owners: Mapping[str, str]) -> dict[str, str]:
     names = (record,) if isinstance(record, str) else tuple(record)
     for name in names:
         if name not in owners:
-            raise error("NIRHW-E052", f"no population is called '{printable(name)}'", fix="one of " + ", ".join(sorted(owners)[:40]))
+            raise error(
+                "NIRHW-E052", f"no population is called '{printable(name)}'", fix="one of " + ", ".join(sorted(owners)[:40])
+            )
     return {name: owners[name] for name in names}

@@ -47,36 +47,62 @@ def _blocks(report: Mapping[str, Any]) -> Iterable[Any]:
 def _fit_blocks(report: Mapping[str, Any]) -> Iterable[Any]:
     if report.get("time_constants"):
         rows = [
-            (printable(f["population"], 30), f["quantity"], f["neurons"], f"{f['wanted']:.4g}", f["code"], f"{f['achieved']:.4g}", f"{f['error']:+.1%}")
+            (
+                printable(f["population"], 30),
+                f["quantity"],
+                f["neurons"],
+                f"{f['wanted']:.4g}",
+                f["code"],
+                f"{f['achieved']:.4g}",
+                f"{f['error']:+.1%}",
+            )
             for f in report["time_constants"][:40]
-        ]  # fmt: skip
+        ]
         yield table("Time constants (steps)", ("population", "constant", "neurons", "wanted", "code", "achieved", "error"), rows)
     if report.get("tensors"):
         rows = [
-            (printable(t["name"], 40), t["weights"], f"{t['scale'][0]:.4g}..{t['scale'][1]:.4g}", t["shift"], f"{t['sqnr_db']:.1f}", f"{t['zeroed']:.1%}", f"{t['clipped']:.1%}")
+            (
+                printable(t["name"], 40),
+                t["weights"],
+                f"{t['scale'][0]:.4g}..{t['scale'][1]:.4g}",
+                t["shift"],
+                f"{t['sqnr_db']:.1f}",
+                f"{t['zeroed']:.1%}",
+                f"{t['clipped']:.1%}",
+            )
             for t in report["tensors"]
-        ]  # fmt: skip
+        ]
         yield table("Weights", ("projection", "weights", "scale", "shift", "SQNR dB", "zeroed", "clipped"), rows)
     if report.get("delays"):
-        rows = [(printable(d["projection"], 40), d["wanted_steps"], d["relay_stages"], d["shared_relay_neurons"]) for d in report["delays"]]
+        rows = [
+            (printable(d["projection"], 40), d["wanted_steps"], d["relay_stages"], d["shared_relay_neurons"])
+            for d in report["delays"]
+        ]
         yield table("Delays", ("projection", "wanted steps", "relay stages", "relay neurons (shared)"), rows)
     if report.get("placement"):
-        rows = [(printable(p["population"], 40), p["layer"], p["neurons"], f"{p['first']}..{p['last']}", p["lag"]) for p in report["placement"]]
+        rows = [
+            (printable(p["population"], 40), p["layer"], p["neurons"], f"{p['first']}..{p['last']}", p["lag"])
+            for p in report["placement"]
+        ]
         yield table("Placement", ("population", "layer", "neurons", "ids", "lag in steps"), rows)
 
 
 def _clock_block(clock: Mapping[str, Any]) -> Iterable[Any]:
     verdict = "real time is possible" if clock["real_time"] else "too slow for real time"
-    yield f"clock: {clock['cycles_per_step']:.0f} cycles a step need {clock['needed_hz'] / 1e6:.3g} MHz, {clock['available_hz'] / 1e6:.3g} MHz are there: {verdict}"  # fmt: skip
+    needed, there = clock["needed_hz"] / 1e6, clock["available_hz"] / 1e6
+    yield f"clock: {clock['cycles_per_step']:.0f} cycles a step need {needed:.3g} MHz, {there:.3g} MHz are there: {verdict}"
     yield f"  modelled, {clock['assumption']}; source: {clock['model']}\n"
 
 
 def _ledger_blocks(report: Mapping[str, Any]) -> Iterable[Any]:
     rows = [
-        (d["class"], d["rule"], printable(", ".join(d["nodes"]), 60), printable(d["reason"], 400))
-        for d in report["deviations"]
+        (d["class"], d["rule"], printable(", ".join(d["nodes"]), 60), printable(d["reason"], 400)) for d in report["deviations"]
     ]
-    yield table("What differs from the network", ("class", "rule", "nodes", "why"), rows) if rows else "nothing differs from the network\n"
+    yield (
+        table("What differs from the network", ("class", "rule", "nodes", "why"), rows)
+        if rows
+        else "nothing differs from the network\n"
+    )
     for finding in report["findings"]:
         yield f"warning {finding['code']}: {finding['what']} [{', '.join(finding['nodes'])}]"
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from nirhw.passes.canonicalize import CANONICALIZE
 from nirhw.passes.merge_parallel import MergeParallel
+
 from nirhw.pipeline import Pass, Target
 
 from .bias import AddBiasNeurons
@@ -41,7 +42,12 @@ def _passes(options: XyloOptions) -> Mapping[str, tuple[Pass, ...]]:
 
 TARGET = Target(
     name="xylo",
-    variants={"xylo": "xylo-audio2", "xylo-audio2": "xylo-audio2", "xylo-audio3": "xylo-audio3", "xylo-imu": "xylo-imu"},
+    variants={
+        "xylo": "xylo-audio2",
+        "xylo-audio2": "xylo-audio2",
+        "xylo-audio3": "xylo-audio3",
+        "xylo-imu": "xylo-imu",
+    },
     options=XyloOptions,
     new_record=XyloRecord,
     passes=_passes,

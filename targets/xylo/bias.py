@@ -27,9 +27,10 @@ class AddBiasNeurons:
         """Return the network with bias neurons where they are needed; the rest of a drive stays in ``v_mem_bias``."""
         low, high = context.hardware["bias_min"], context.hardware["bias_max"]
         large = [
-            p for p in network.populations.values()
+            p
+            for p in network.populations.values()
             if "v_mem_bias" in p.codes and np.any((p.codes["v_mem_bias"] < low) | (p.codes["v_mem_bias"] > high))
-        ]  # fmt: skip
+        ]
         hidden = [p for p in large if context.record.layer[p.name] == "hidden"]
         output = [p for p in large if context.record.layer[p.name] == "output"]
         if not large:
@@ -57,9 +58,20 @@ def _split(pop: Population, context: Context) -> tuple[Ints, Ints]:
     kept = np.clip(rest, low, high)
     if np.any(kept != rest):
         off = float(np.max(np.abs(rest - kept) / np.maximum(np.abs(wanted), 1)))
-        context.warn("NIRHW-W010", f"biases are clipped, by up to {off:.1%}", pop.nodes, f"register {low} to {high}, bias neuron in units of {int(unit.max())}", "scale the layer's weights up")  # fmt: skip
+        context.warn(
+            "NIRHW-W010",
+            f"biases are clipped, by up to {off:.1%}",
+            pop.nodes,
+            f"register {low} to {high}, bias neuron in units of {int(unit.max())}",
+            "scale the layer's weights up",
+        )
     settle = int(2 ** pop.codes[f"i_syn_decay:{port}"].max() * 3)
-    context.deviate("rounded", "bias-neuron", pop.nodes, f"the coarse part of a bias comes through a synapse that settles in about {settle} steps")
+    context.deviate(
+        "rounded",
+        "bias-neuron",
+        pop.nodes,
+        f"the coarse part of a bias comes through a synapse that settles in about {settle} steps",
+    )
     return weights, kept
 
 
@@ -81,7 +93,16 @@ def _with_sources(network: Network, wires: list[tuple[Population, Ints]], contex
         quantized = Quantized(csr_array(matrix), record.shifts[layer], scale)
         drive = Sparse((size,), pop.shape, weight=csr_array(matrix / scale[:, None]))
         projections.append(
-            Projection(f"{SOURCE}->{pop.name}", SOURCE, pop.name, pop.ports[0].name, drive, frozen(1, np.int64), nodes=pop.nodes, quantized=quantized)
+            Projection(
+                f"{SOURCE}->{pop.name}",
+                SOURCE,
+                pop.name,
+                pop.ports[0].name,
+                drive,
+                frozen(1, np.int64),
+                nodes=pop.nodes,
+                quantized=quantized,
+            )
         )
     record.layer[SOURCE], record.lag[SOURCE] = "hidden", 0
     return replace(

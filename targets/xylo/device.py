@@ -70,8 +70,16 @@ class XyloDevice:
         if state is None:
             return None
         config = self._config
-        if not isinstance(state, XyloState) or state.v.shape != (batch, config.n_hidden) or state.v_out.shape != (batch, config.n_outputs):  # fmt: skip
-            raise error("NIRHW-E053", "the state is of another model or batch size", fix="pass run.state of a run of this model with the same batch")  # fmt: skip
+        if (
+            not isinstance(state, XyloState)
+            or state.v.shape != (batch, config.n_hidden)
+            or state.v_out.shape != (batch, config.n_outputs)
+        ):
+            raise error(
+                "NIRHW-E053",
+                "the state is of another model or batch size",
+                fix="pass run.state of a run of this model with the same batch",
+            )
         return state
 
     @staticmethod

@@ -14,6 +14,7 @@ import os
 from collections.abc import Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,10 +43,11 @@ _RUN_COST = 6.0
 class FlatNetwork(NamedTuple):
     """A configuration as the kernel reads it.
 
-    Neurons are *lanes*: the hidden ones, padded to whole blocks, then the output ones, padded too.  Currents are lanes as
-    well: first those of synapse 1 (of the outputs' only synapse), then those of synapse 2.  A *row* is what one
-    pre-synaptic unit reaches: first the input channels, then the hidden neurons.  The synapses of a row are stored partly
-    as dense runs over neighbouring lanes (zeros included), partly as single entries; weights are already shifted.
+    Neurons are *lanes*: the hidden ones, padded to whole blocks, then the output ones, padded too.  Currents are lanes
+    as well: first those of synapse 1 (of the outputs' only synapse), then those of synapse 2.  A *row* is what one
+    pre-synaptic unit reaches: first the input channels, then the hidden neurons.  The synapses of a row are stored
+    partly as dense runs over neighbouring lanes (zeros included), partly as single entries; weights are already
+    shifted.
 
     Attributes:
         rows: per row first and last run, first and last entry, how many events one int16 product of its weights can
@@ -69,24 +71,26 @@ class FlatNetwork(NamedTuple):
 
 
 class LaneState(NamedTuple):
-    """State in the kernel's layout, ``[sample, lane]``; ``spike_words`` is ``spikes`` seen as uint64."""
+    """State in the kernel's layout, ``[sample, lane]``.
 
-    current: Int16
-    v: Int16
+    ``values`` has the lanes of the currents of synapse 1, those of synapse 2, those of the membranes; ``spike_words``
+    is ``spikes`` seen as uint64.
+    """
+
+    values: Int16
     spikes: UInt8
     spike_words: NDArray[np.uint64]
 
 
 class Recording(NamedTuple):
-    """What the kernel writes: ``[sample, time, neuron]`` for spikes, ``[sample, time, lane]`` for states.
+    """What the kernel writes: ``[sample, time, neuron]`` for spikes, ``[sample, time, lane]`` for ``values``.
 
     A time axis of length 0 switches a recording off.
     """
 
     out_spikes: UInt8
     spikes: UInt8
-    v: Int16
-    i: Int16
+    values: Int16
 
 
 @dataclass(frozen=True)
@@ -153,6 +157,17 @@ class XyloEmulator:
         self.config = config
         self._net = _flatten(config)
         self._alias = _alias_lanes(config)
+        self._lanes = self._net.neurons.shape[1]
+        n_hid, first_output, second, membranes = config.n_hidden, self._net.hidden_lanes, self._lanes, 2 * self._lanes
+        n_out = config.n_outputs
+        #: where each state stands among the values of :class:`LaneState`
+        self._parts = {
+            "i": slice(0, n_hid),
+            "i_out": slice(first_output, first_output + n_out),
+            "i2": slice(second, second + n_hid),
+            "v": slice(membranes, membranes + n_hid),
+            "v_out": slice(membranes + first_output, membranes + first_output + n_out),
+        }
 
     def run(
         self,
@@ -170,13 +185,14 @@ class XyloEmulator:
             state: where to continue, from an earlier trace of the same batch size; default is all zero.
             record: any of ``"spikes"``, ``"v"``, ``"i"``.
             threads: at most so many; default is one for each processor this process may use.
-            count: also count events, saturations and caps, at several times the cost.
+            count: also count events, saturations and caps; 3 to 16 times slower.
 
         Raises:
             InputError: where counts, state or record names do not suit the configuration.
         """
         events = self._events(counts)
-        unknown = set(record) - RECORDABLE
+        record = frozenset(record)
+        unknown = record - RECORDABLE
         if unknown:
             raise error("NIRHW-E052", f"cannot record {sorted(unknown)}", fix=f"choose among {sorted(RECORDABLE)}")
         n_samples, n_steps, _ = events.shape
@@ -204,76 +220,62 @@ class XyloEmulator:
         return np.minimum(values, 255).astype(np.uint8, order="C")
 
     def _lane_state(self, n_samples: int, state: XyloState | None) -> LaneState:
-        net, n_hid, n_out = self._net, self.config.n_hidden, self.config.n_outputs
-        lanes, h = net.neurons.shape[1], net.hidden_lanes
-        current = np.zeros((n_samples, 2 * lanes), np.int16)
-        v = np.zeros((n_samples, lanes), np.int16)
-        spikes = np.zeros((n_samples, lanes), np.uint8)
+        values = np.zeros((n_samples, 3 * self._lanes), np.int16)
+        spikes = np.zeros((n_samples, self._lanes), np.uint8)
         if state is not None:
-            for name, width in _state_widths(n_hid, n_out).items():
-                found = np.shape(getattr(state, name))
-                if found != (n_samples, width):
-                    raise error("NIRHW-E053", f"state {name} has shape {found}", why=f"expected {(n_samples, width)}")
-            current[:, :n_hid], current[:, lanes : lanes + n_hid] = state.i, state.i2
-            current[:, h : h + n_out] = state.i_out
-            v[:, :n_hid], v[:, h : h + n_out] = state.v, state.v_out
-            spikes[:, :n_hid] = state.spikes
-        return LaneState(current, v, spikes, spikes.view(np.uint64))
+            for f in fields(XyloState):
+                given = np.asarray(getattr(state, f.name))
+                target = spikes[:, : self.config.n_hidden] if f.name == "spikes" else values[:, self._parts[f.name]]
+                if given.shape != target.shape or given.dtype != target.dtype:
+                    raise error(
+                        "NIRHW-E053",
+                        f"state {f.name} has shape {given.shape} and type {given.dtype}",
+                        why=f"expected {target.shape} and {target.dtype}",
+                        fix="pass the state of a trace of the same configuration and batch size",
+                    )
+                target[...] = given
+        return LaneState(values, spikes, spikes.view(np.uint64))
 
     def _recording(self, n_samples: int, n_steps: int, record: Set[str]) -> Recording:
-        lanes = self._net.neurons.shape[1]
-
         def space(wanted: bool, width: int, dtype: type[np.integer[Any]]) -> Array:
             return np.empty((n_samples, n_steps if wanted else 0, width), dtype)
 
         return Recording(
             out_spikes=space(True, self.config.n_outputs, np.uint8),
             spikes=space("spikes" in record, self.config.n_hidden, np.uint8),
-            v=space("v" in record, lanes, np.int16),
-            i=space("i" in record, 2 * lanes, np.int16),
+            values=space(bool(record & {"v", "i"}), 3 * self._lanes, np.int16),
         )
 
     def _trace(self, state: LaneState, recording: Recording, record: Set[str], tally: Int64 | None) -> XyloTrace:
-        second, h = self._net.neurons.shape[1], self._net.hidden_lanes
-        hidden, hidden2 = slice(0, self.config.n_hidden), slice(second, second + self.config.n_hidden)
-        outputs = slice(h, h + self.config.n_outputs)
-
-        def part(name: str, lanes: Array, which: slice) -> Array | None:
-            return lanes[..., which].copy() if name in record else None
-
-        counters = (None, None, None, None) if tally is None else tuple(tally.T.copy())
+        # copies, so that a trace does not keep the padded lanes alive
+        recorded: dict[str, Any] = {
+            name: recording.values[..., part].copy() if name[0] in record else None for name, part in self._parts.items()
+        }
+        final = {name: state.values[:, part].copy() for name, part in self._parts.items()}
+        counters = [None] * 4 if tally is None else list(tally.T.copy())
         return XyloTrace(
             out_spikes=recording.out_spikes,
             hidden_spikes=recording.spikes if "spikes" in record else None,
-            v=part("v", recording.v, hidden),
-            i=part("i", recording.i, hidden),
-            i2=part("i", recording.i, hidden2),
-            v_out=part("v", recording.v, outputs),
-            i_out=part("i", recording.i, outputs),
-            state=XyloState(
-                i=state.current[:, hidden].copy(),
-                i2=state.current[:, hidden2].copy(),
-                v=state.v[:, hidden].copy(),
-                i_out=state.current[:, outputs].copy(),
-                v_out=state.v[:, outputs].copy(),
-                spikes=state.spikes[:, hidden].copy(),
-            ),
+            **recorded,
+            state=XyloState(**final, spikes=state.spikes[:, : self.config.n_hidden].copy()),
             **dict(zip(("events", "saturations_i", "saturations_v", "capped"), counters, strict=True)),
         )
 
 
-def _state_widths(n_hidden: int, n_outputs: int) -> dict[str, int]:
-    return {f.name: n_outputs if f.name.endswith("_out") else n_hidden for f in fields(XyloState)}
-
-
 def _run_parallel(
-    net: FlatNetwork, alias: Array | None, events: UInt8, lanes: LaneState, recording: Recording, tally: Int64 | None, threads: int | None
+    net: FlatNetwork,
+    alias: Array | None,
+    events: UInt8,
+    lanes: LaneState,
+    recording: Recording,
+    tally: Int64 | None,
+    threads: int | None,
 ) -> None:
     """Split the samples over threads; the kernel releases the interpreter's lock."""
     from nirhw.targets.xylo.kernel import run_samples  # numba takes half a second to import
 
     n_samples = events.shape[0]
-    workers = min(threads or len(os.sched_getaffinity(0)), n_samples)
+    workers = min(threads or _processors(), n_samples)
     if workers <= 1:
         run_samples(net, alias, events, lanes, recording, tally, 0, n_samples)
         return
@@ -281,11 +283,15 @@ def _run_parallel(
     bounds = np.linspace(0, n_samples, min(4 * workers, n_samples) + 1).astype(int).tolist()
     with ThreadPoolExecutor(workers) as pool:
         pieces = [
-            pool.submit(run_samples, net, alias, events, lanes, recording, tally, first, last)
-            for first, last in zip(bounds[:-1], bounds[1:], strict=True)
+            pool.submit(run_samples, net, alias, events, lanes, recording, tally, first, last) for first, last in pairwise(bounds)
         ]
         for piece in pieces:
             piece.result()
+
+
+def _processors() -> int:
+    """Processors this process may use; where the system cannot tell, all of them."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _check(config: XyloConfiguration) -> None:
@@ -331,7 +337,7 @@ def _flatten(config: XyloConfiguration) -> FlatNetwork:
     h, o = _padded(config.n_hidden), _padded(config.n_outputs)
 
     def lanes(of_hidden: Array | int, of_outputs: Array | int, dtype: type = np.int16, padding: int = 0) -> Array:
-        values = np.full(h + o, padding, dtype)
+        values: Array = np.full(h + o, padding, dtype)
         values[: config.n_hidden] = of_hidden
         values[h : h + config.n_outputs] = of_outputs
         return values
@@ -375,7 +381,7 @@ def _padded(neurons: int) -> int:
 
 
 def _weights_by_row(config: XyloConfiguration, first_output: int, neuron_lanes: int, current_lanes: int) -> Int16:
-    """All weights as ``[row, current lane]``, shifted; beyond the chip's shifts they wrap in 16 bits as the simulator's."""
+    """All weights as ``[row, current lane]``, shifted; beyond the chip's shifts they wrap in 16 bits, as in xylosim."""
     n_in, n_hid = config.n_inputs, config.n_hidden
     weights = np.zeros((n_in + n_hid, current_lanes), np.int16)
 
@@ -412,9 +418,7 @@ def _synapses(weights: Int16) -> dict[str, Array]:
     fan_out = np.count_nonzero(weights, axis=1)
     length = (run_last - run_first) * _LANES
     return {
-        "rows": np.stack(
-            [first_run[:-1], first_run[1:], first_entry[:-1], first_entry[1:], _chunks(weights), fan_out], axis=1
-        ),
+        "rows": np.stack([first_run[:-1], first_run[1:], first_entry[:-1], first_entry[1:], _chunks(weights), fan_out], axis=1),
         "runs": np.stack([run_first * _LANES, np.cumsum(length) - length, length], axis=1),
         "run_weights": blocks[dense].ravel(),
         # unsigned, so that numba need not look for negative indices

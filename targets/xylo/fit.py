@@ -33,9 +33,7 @@ class FitTimeConstants:
 
     def apply(self, network: Network, context: Context) -> Network:
         """Set ``codes``; fill ``record.factor``, ``record.constant`` and ``record.times``."""
-        return network.with_populations(
-            _fitted(pop, context) for pop in network.populations.values() if pop.membrane is not None
-        )
+        return network.with_populations(_fitted(pop, context) for pop in network.populations.values() if pop.membrane is not None)
 
 
 def area_of(decay: Array) -> Array:
@@ -114,4 +112,9 @@ def _record_fit(context: Context, pop: Population, quantity: str, wanted: Array,
     context.record.times.extend(fits)
     worst = max((abs(f.error) for f in fits), default=0.0)
     if worst > 1e-6:
-        context.deviate("rounded", "time-constant", pop.nodes, f"{quantity} rounds to a power of two of dt, off by up to {worst:.1%}")
+        context.deviate(
+            "rounded",
+            "time-constant",
+            pop.nodes,
+            f"{quantity} rounds to a power of two of dt, off by up to {worst:.1%}",
+        )

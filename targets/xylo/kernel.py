@@ -3,15 +3,16 @@
 The arithmetic is that of the chip's simulator (facts: sheet "Xylo", section 3): 16-bit saturating states, an arithmetic
 shift for decay, several spikes a step.  What makes it fast:
 
-- All states are int16 and all sums are saturating int16 additions.  Processors have those as vector instructions, so the
-  clamp after each event costs nothing and no case without clamps is needed.
+- All states are int16 and all sums are saturating int16 additions.  Processors have those as vector instructions, so
+  the clamp after each event costs nothing and no case without clamps is needed.
 - ``n`` equal events end where one addition of the ``n``-fold weight ends, as long as that product fits in 16 bits;
   ``FlatNetwork.chunk`` says how many do.
 - Hidden and output neurons stand in one array of lanes (see :class:`~nirhw.targets.xylo.emulator.FlatNetwork`): an
   output neuron is a neuron whose cap is 1 and whose second synapse stays empty.
 
 Loops run over slices, whose indices numba knows to be non-negative, and each touches few arrays: else LLVM gives up
-vectorising.  ``tally=None`` compiles a variant without counters.
+vectorising.  Two things keep the first compilation short: the smallest functions are merged into their callers before
+typing (``inline``), and states are recorded in one piece.
 """
 
 from __future__ import annotations
@@ -35,9 +36,11 @@ RUN_LANE, RUN_OFFSET, RUN_SIZE = range(3)
 EVENTS, CLIPPED_I, CLIPPED_V, CAPPED = range(4)
 
 _INT16 = ir.IntType(16)
+# numba's annotations count the typing context among the arguments of a call
+_intrinsic: Any = intrinsic
 
 
-@intrinsic
+@_intrinsic
 def _add_saturated(typing_context: Any, a: Any, b: Any) -> Any:
     """``clamp(a + b)`` of two int16: one instruction, also in vectors."""
 
@@ -48,7 +51,7 @@ def _add_saturated(typing_context: Any, a: Any, b: Any) -> Any:
     return types.int16(types.int16, types.int16), generate
 
 
-@intrinsic
+@_intrinsic
 def _shift_right(typing_context: Any, value: Any, bits: Any) -> Any:
     """Arithmetic shift of an int16 by 0..15, kept in 16 bits (numba would widen to 64, which does not vectorise)."""
 
@@ -58,9 +61,9 @@ def _shift_right(typing_context: Any, value: Any, bits: Any) -> Any:
     return types.int16(types.int16, types.int16), generate
 
 
-@intrinsic
+@_intrinsic
 def _clamp(typing_context: Any, value: Any) -> Any:
-    """The nearest int16 to an int32."""
+    """Return the nearest int16 to an int32."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         wide = ir.IntType(32)
@@ -73,14 +76,14 @@ def _clamp(typing_context: Any, value: Any) -> Any:
     return types.int16(types.int32), generate
 
 
-@njit(nogil=True)
-def _loss(x: int, dash: int) -> int:
-    """What a state loses in a step: ``x >> dash``, but at least 1 while ``x`` is positive."""
+@njit(inline="always")
+def _loss(x: int, dash: int) -> Any:
+    """Return what a state loses in a step: ``x >> dash``, but at least 1 while ``x`` is positive."""
     shifted = _shift_right(x, dash)
     return np.int16(1) if (shifted == 0) & (x > 0) else shifted
 
 
-@njit(nogil=True)
+@njit(inline="always")
 def _add_events(target: Array, weight: Array, n: int) -> None:
     """``n`` events on each synapse of a run; ``n * weight`` fits in int16."""
     times = np.int16(n)
@@ -88,7 +91,7 @@ def _add_events(target: Array, weight: Array, n: int) -> None:
         target[k] = _add_saturated(target[k], np.int16(times * weight[k]))
 
 
-@njit(nogil=True)
+@njit(inline="always")
 def _scatter_events(current: Array, lane: Array, weight: Array, n: int) -> None:
     """``n`` events on each of a list of synapses; ``n * weight`` fits in int16."""
     times = np.int16(n)
@@ -97,7 +100,7 @@ def _scatter_events(current: Array, lane: Array, weight: Array, n: int) -> None:
 
 
 @njit(nogil=True)
-def _clipped_events(current: int, weight: int, n: int) -> int:
+def _clipped_events(current: int, weight: int, n: int) -> Any:
     """How many of ``n`` equal events, one after the other, are clamped."""
     end = np.int64(current) + np.int64(n) * np.int64(weight)
     if LOW <= end <= HIGH:
@@ -164,14 +167,14 @@ def _deliver(
             _scatter_events(current, lanes, entries, m)
 
 
-@njit(nogil=True)
+@njit(inline="always")
 def _decay(current: Array, dash: Array) -> None:
     """Decay all synaptic currents, new events included."""
     for k in range(current.size):
         current[k] = np.int16(current[k] - _loss(current[k], dash[k]))
 
 
-@njit(nogil=True)
+@njit(inline="always")
 def _integrate(v: Array, dash: Array, i: Array, i2: Array, bias: Array) -> None:
     """Membrane update without firing.  The negated loss wraps at -32768 (dash 0), as it does on the chip."""
     for k in range(v.size):
@@ -185,7 +188,7 @@ def _clipped_membranes(v: Array, dash: Array, i: Array, i2: Array, bias: Array) 
     """How many of the three clamps of :func:`_integrate` clip, summed over neurons; changes nothing."""
     clipped = 0
     for k in range(v.size):
-        x = np.int64(np.int16(-_loss(v[k], dash[k])))
+        x: Any = np.int64(np.int16(-_loss(v[k], dash[k])))
         for term in (np.int64(i[k]) + np.int64(i2[k]), np.int64(bias[k]), np.int64(v[k])):
             x += term
             bounded = min(max(x, LOW), HIGH)
@@ -194,7 +197,7 @@ def _clipped_membranes(v: Array, dash: Array, i: Array, i2: Array, bias: Array) 
     return clipped
 
 
-@njit(nogil=True, error_model="numpy")
+@njit(inline="always")
 def _fire(v: Array, threshold: Array, cap: Array, spikes: Array) -> None:
     """Spikes of all neurons at once; needs positive thresholds and no alias.
 
@@ -226,7 +229,8 @@ def _fire_in_order(v: Array, threshold: Array, cap: Array, alias: Array, spikes:
         v[k] = x
         spikes[k] = np.uint8(n)
         if alias[k] >= 0:
-            spikes[alias[k]] = np.uint8(min(np.int64(spikes[alias[k]]) + n, SPIKE_CAP))
+            received: Any = min(np.int64(spikes[alias[k]]) + n, SPIKE_CAP)
+            spikes[alias[k]] = np.uint8(received)
 
 
 @njit(nogil=True)
@@ -263,15 +267,16 @@ def run_samples(
     v_dash, bias, threshold, cap = net.neurons[0], net.neurons[1], net.neurons[2], net.neurons[3]
     row, times = np.empty(rows.shape[0], np.int64), np.empty(rows.shape[0], np.int64)
     for b in range(first, last):
-        current, v, spikes, words = state.current[b], state.v[b], state.spikes[b], state.spike_words[b, : h // 8]
-        i, i2 = current[: v.size], current[v.size :]
+        values, spikes, words = state.values[b], state.spikes[b], state.spike_words[b, : h // 8]
+        n_lanes = spikes.size
+        i, i2, v = values[:n_lanes], values[n_lanes : 2 * n_lanes], values[2 * n_lanes :]
         # without a second synapse its currents stay zero, so they need no decay
-        decaying = current[: i_dash.size]
+        current = values[: i_dash.size]
         sample_tally = None if tally is None else tally[b]
         for t in range(counts.shape[1]):
             n = _collect(counts[b, t], spikes, words, row, times)
-            _deliver(rows, runs, run_weights, entry_lane, entry_weight, row[:n], times[:n], decaying, sample_tally)
-            _decay(decaying, i_dash)
+            _deliver(rows, runs, run_weights, entry_lane, entry_weight, row[:n], times[:n], current, sample_tally)
+            _decay(current, i_dash)
             if tally is not None:
                 tally[b, CLIPPED_V] += _clipped_membranes(v, v_dash, i, i2, bias)
             _integrate(v, v_dash, i, i2, bias)
@@ -285,7 +290,5 @@ def run_samples(
             _copy(recording.out_spikes[b, t], spikes[h:])
             if recording.spikes.shape[1] > 0:
                 _copy(recording.spikes[b, t], spikes)
-            if recording.v.shape[1] > 0:
-                _copy(recording.v[b, t], v)
-            if recording.i.shape[1] > 0:
-                _copy(recording.i[b, t], current)
+            if recording.values.shape[1] > 0:
+                _copy(recording.values[b, t], values)

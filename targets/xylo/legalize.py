@@ -77,7 +77,7 @@ def _population_findings(network: Network, pop: Population, context: Context) ->
         refuse(
             "NIRHW-E030",
             "an analog population feeds others",
-            "Xylo's neurons send spikes only; two filters of different time constants in a row are one synapse and one membrane at most",
+            "Xylo's neurons send spikes only; filters in a row fit one synapse and one membrane at most",
             "put a threshold behind it, or merge it with the neuron that it feeds",
         )
     if len(pop.ports) > hardware["hidden_synapses"]:
@@ -88,9 +88,14 @@ def _population_findings(network: Network, pop: Population, context: Context) ->
             "give filters equal time constants, or compile for a variant with two synapses",
         )
     if pop.threshold is not None and np.any(pop.threshold < 0):
-        refuse("NIRHW-E030", "a threshold is negative", "such a neuron fires without end on the chip", "use a positive threshold")  # fmt: skip
+        refuse("NIRHW-E030", "a threshold is negative", "such a neuron fires without end on the chip", "use a positive threshold")
     if pop.membrane is not None and np.any(pop.membrane.gain == 0):
-        refuse("NIRHW-E030", "a membrane has gain 0", "nothing reaches its potential", "remove the neuron, or give r a value")
+        refuse(
+            "NIRHW-E030",
+            "a membrane has gain 0",
+            "nothing reaches its potential",
+            "remove the neuron, or give r a value",
+        )
     if any(port.onsets for port in pop.ports):
         refuse(
             "NIRHW-E030",

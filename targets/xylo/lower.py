@@ -103,7 +103,7 @@ def _io_map(network: Network, context: Context) -> dict[str, Any]:
     for name, source in network.outputs.items():
         pop = network.populations[source]
         relay = f"{source}~out"
-        served = network.populations[relay] if relay in network.populations else pop
+        served = network.populations.get(relay, pop)
         outputs[name] = {
             **_where(served, context),
             "shape": list(pop.shape),
@@ -113,7 +113,12 @@ def _io_map(network: Network, context: Context) -> dict[str, Any]:
     populations = {}
     for pop in network.populations.values():
         if pop.role == "network" and pop.rule != "input":
-            entry = {**_where(pop, context), "shape": list(pop.shape), "lag": record.lag[pop.name], "synapses": len(pop.ports)}
+            entry = {
+                **_where(pop, context),
+                "shape": list(pop.shape),
+                "lag": record.lag[pop.name],
+                "synapses": len(pop.ports),
+            }
             for name in (*pop.nodes, pop.name):
                 populations[name] = entry
     return {
@@ -151,7 +156,7 @@ def _list_bursts(network: Network, context: Context) -> None:
             "semantic",
             "several-spikes",
             nodes,
-            f"a hidden neuron emits up to {most} spikes a step where its membrane holds several thresholds; the network emits one",
+            f"a hidden neuron emits up to {most} spikes a step, one for each threshold in its membrane; the network one",
         )
 
 

@@ -26,9 +26,7 @@ class XyloOptions:
     percentile: float = field(
         default=99.0, metadata={"range": (50.0, 100.0), "help": "share of a neuron's weights that is not clipped"}
     )
-    rounding: str = field(
-        default="nearest", metadata={"choices": ("nearest", "truncate"), "help": "how weights become integers"}
-    )
+    rounding: str = field(default="nearest", metadata={"choices": ("nearest", "truncate"), "help": "how weights become integers"})
     gain: str = field(
         default="area",
         metadata={

@@ -32,7 +32,10 @@ class PlaceNeurons:
             PlaceError: NIRHW-E035 with every limit that is exceeded, the fan-out counted over both synapses.
         """
         record = context.record
-        members = {layer: [p for p in network.populations.values() if record.layer[p.name] == layer] for layer in ("input", "hidden", "output")}
+        members = {
+            layer: [p for p in network.populations.values() if record.layer[p.name] == layer]
+            for layer in ("input", "hidden", "output")
+        }
         for layer, ids in (("input", record.channels), ("output", record.output_ids)):
             first = 0
             for pop in members[layer]:
@@ -69,9 +72,7 @@ def _roles(
     return takes, feeds
 
 
-def _hidden_order(
-    takes: NDArray[np.bool_], feeds: NDArray[np.bool_], context: Context
-) -> tuple[Ints, list[Diagnostic]]:
+def _hidden_order(takes: NDArray[np.bool_], feeds: NDArray[np.bool_], context: Context) -> tuple[Ints, list[Diagnostic]]:
     """Return hidden neurons by id: those that only take input, both, neither, those that only feed outputs."""
     hardware = context.hardware
     reach_in, reach_out = hardware["input_reach"], hardware["output_reach"]
@@ -98,9 +99,7 @@ def _hidden_order(
     return np.concatenate([first, neither[:before], both, neither[before:], last]), found
 
 
-def _count_findings(
-    network: Network, start: dict[str, int], hidden: int, outputs: int, context: Context
-) -> list[Diagnostic]:
+def _count_findings(network: Network, start: dict[str, int], hidden: int, outputs: int, context: Context) -> list[Diagnostic]:
     hardware, layer = context.hardware, context.record.layer
     found = []
     if hidden > hardware["hidden_neurons"]:
@@ -109,13 +108,22 @@ def _count_findings(
         found.append(over_limit(hardware, "output_neurons", outputs, "output neurons", list(network.outputs.values())))
     pairs = _recurrent_pairs(network, start, hidden, layer)
     if pairs.nnz > hardware["recurrent_pairs"]:
-        found.append(over_limit(hardware, "recurrent_pairs", pairs.nnz, "recurrent connections", list(start), "prune weights or use a smaller hidden layer"))  # fmt: skip
+        found.append(
+            over_limit(
+                hardware,
+                "recurrent_pairs",
+                pairs.nnz,
+                "recurrent connections",
+                list(start),
+                "prune weights or use a smaller hidden layer",
+            )
+        )
     fan_out = np.diff(pairs.indptr)
     worst = int(fan_out.max(initial=0))
     if worst > hardware["fan_out"]:
         crowded = np.flatnonzero(fan_out > hardware["fan_out"])
         nodes = [n for n, s in start.items() if np.any((crowded >= s) & (crowded < s + network.populations[n].size))]
-        fix = f"{crowded.size} neuron(s) are affected; prune their smallest weights, narrow the next layer, or choose xylo-audio3 or xylo-imu"
+        fix = f"{crowded.size} neuron(s): prune their smallest weights, narrow the next layer, or use xylo-audio3 or xylo-imu"
         found.append(over_limit(hardware, "fan_out", worst, "recurrent targets of one neuron", nodes, fix))
     return found
 

@@ -73,14 +73,12 @@ class QuantizeWeights:
             for proj in network.into(name):
                 quantized[proj.name] = _rounded(proj, row.weights[proj.name], scale, row.matrix[proj.name], context)
             populations.append(_with_registers(row.pop, scale, context))
-        for name, pop in network.populations.items():
+        for pop in network.populations.values():
             if pop.role == "relay":
                 relay, parts = _relay_registers(network, pop, context)
                 populations.append(relay)
                 quantized |= parts
-        projections = tuple(
-            replace(p, quantized=quantized[p.name]) if p.name in quantized else p for p in network.projections
-        )
+        projections = tuple(replace(p, quantized=quantized[p.name]) if p.name in quantized else p for p in network.projections)
         return replace(network.with_populations(populations), projections=projections)
 
 
@@ -255,7 +253,10 @@ def _list_linear_tail(pop: Population, codes: dict[str, NDArray[np.int64]], cont
     """List from where on a membrane no longer decays exponentially: below ``2 ** code`` it loses one unit a step."""
     share = float((2.0 ** codes["v_mem_decay"] / codes["threshold"]).max())
     context.deviate(
-        "rounded", "linear-tail", pop.nodes, f"below {share:.2%} of the threshold a membrane leaks one unit a step instead of a share"
+        "rounded",
+        "linear-tail",
+        pop.nodes,
+        f"below {share:.2%} of the threshold a membrane leaks one unit a step instead of a share",
     )
 
 
@@ -280,9 +281,7 @@ def _check_integrators(pop: Population, codes: dict[str, NDArray[np.int64]], con
     )
 
 
-def _relay_registers(
-    network: Network, pop: Population, context: Context
-) -> tuple[Population, dict[str, Quantized]]:
+def _relay_registers(network: Network, pop: Population, context: Context) -> tuple[Population, dict[str, Quantized]]:
     """Return a relay with the smallest weights in proportion 2 : -1 over both matrices, and its synapses."""
     shifts, layer = context.record.shifts, context.record.layer
     ways = network.into(pop.name)

@@ -66,7 +66,16 @@ def _placement(io_map: Mapping[str, Any], record: XyloRecord) -> list[dict[str, 
     rows = []
     for layer, table in (("input", record.channels), ("hidden", record.hidden_ids), ("output", record.output_ids)):
         for name, ids in table.items():
-            rows.append({"population": name, "layer": layer, "neurons": int(ids.size), "first": int(ids.min()), "last": int(ids.max()), "lag": record.lag[name]})  # fmt: skip
+            rows.append(
+                {
+                    "population": name,
+                    "layer": layer,
+                    "neurons": int(ids.size),
+                    "first": int(ids.min()),
+                    "last": int(ids.max()),
+                    "lag": record.lag[name],
+                }
+            )
     return rows
 
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import networkx as nx
 import numpy as np
+from nirhw.passes.retime import schedule, unaligned
 from numpy.typing import NDArray
 
 from nirhw.diagnostics import error
 from nirhw.network import Ints, Membrane, Network, Population, Port, Projection
 from nirhw.operators import Operator, Scaling, Sparse, frozen
-from nirhw.passes.retime import schedule, unaligned
 from nirhw.pipeline import Context
 
 from .legalize import over_limit
@@ -48,7 +48,12 @@ class AlignDelays:
         try:
             plan = schedule(network, hop)
         except nx.NetworkXUnbounded:
-            raise error("NIRHW-E030", "a cycle has more hops than its delays pay for", tuple(network.populations), fix="put a delay of a step more into the cycle") from None  # fmt: skip
+            raise error(
+                "NIRHW-E030",
+                "a cycle has more hops than its delays pay for",
+                tuple(network.populations),
+                fix="put a delay of a step more into the cycle",
+            ) from None
         relayed = _output_sources(network, layers)
         base = sum(p.size for p in network.populations.values() if layers[p.name] == "hidden")
         room = context.hardware["hidden_neurons"] - base
@@ -71,9 +76,13 @@ class AlignDelays:
         needed = sum(int(m.sum()) for m in stages.values())
         if needed > room:
             found = over_limit(
-                context.hardware, "hidden_neurons", base + needed, "hidden neurons with relays for delays",
-                [name for name, _ in stages], "shorten the delays, enlarge dt, or compile with options={'align': 'never'}",
-            )  # fmt: skip
+                context.hardware,
+                "hidden_neurons",
+                base + needed,
+                "hidden neurons with relays for delays",
+                [name for name, _ in stages],
+                "shorten the delays, enlarge dt, or compile with options={'align': 'never'}",
+            )
             raise error("NIRHW-E035", found.what, found.nodes, found.why, found.fix)
         context.record.lag.update(plan.lag)
         return _with_relays(network, context, extra, stages, relayed, hop)
@@ -166,9 +175,7 @@ def _with_relays(
         chosen = (np.cumsum(held) - 1)[mask]
         first_hop = 0 if layers[before] == "input" else 1
         pick = _pick(int(held.sum()), chosen)
-        projections.append(
-            Projection(f"{before}->{name}", before, name, "in", pick, _steps(first_hop), nodes=origin.nodes)
-        )
+        projections.append(Projection(f"{before}->{name}", before, name, "in", pick, _steps(first_hop), nodes=origin.nodes))
         back = Scaling((relay.size,), (relay.size,), factor=frozen(np.full(relay.size, -0.5)))
         projections.append(Projection(f"{name}->{name}", name, name, "in", back, _steps(1), recurrent=True, nodes=origin.nodes))
     for proj in network.projections:
@@ -185,9 +192,7 @@ def _with_relays(
     return replace(network, populations=populations, projections=tuple(projections))
 
 
-def _through_relays(
-    proj: Projection, extra: Ints, stages: Mapping[tuple[str, int], Mask], hop: int
-) -> list[Projection]:
+def _through_relays(proj: Projection, extra: Ints, stages: Mapping[tuple[str, int], Mask], hop: int) -> list[Projection]:
     from scipy.sparse import csr_array, diags_array
 
     parts = []
@@ -213,9 +218,7 @@ def _through_relays(
     return parts
 
 
-def _record_delays(
-    network: Network, context: Context, extra: Mapping[str, Ints], stages: Mapping[tuple[str, int], Mask]
-) -> None:
+def _record_delays(network: Network, context: Context, extra: Mapping[str, Ints], stages: Mapping[tuple[str, int], Mask]) -> None:
     for proj in network.projections:
         asked, added = proj.max_delay, int(np.max(extra[proj.name], initial=0))
         if added or (asked and not proj.recurrent):

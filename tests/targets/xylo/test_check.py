@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from nirhw.targets.xylo.check import check
+from nirhw.targets.xylo.config import XyloConfiguration
 
 import nirhw
 from nirhw.hardware import load_hardware
-from nirhw.targets.xylo.check import check
-from nirhw.targets.xylo.config import XyloConfiguration
 from tests import builders as b
 
 HARDWARE = load_hardware("xylo-audio2")
@@ -78,8 +78,24 @@ def test_the_configuration_survives_json(target: str) -> None:
     assert again.to_json() == config.to_json()
     data = config.to_dict()
     group = "reservoir" if target == "xylo" else "hidden"
-    assert set(data) == {"samna_module", "operation_mode", "time_resolution_wrap", "synapse2_enable", "bias_enable", "input", group, "readout"}
-    assert set(data[group]["neurons"][0]) == {"i_syn_decay", "i_syn2_decay", "v_mem_decay", "threshold", "v_mem_bias", "alias_target"}
+    assert set(data) == {
+        "samna_module",
+        "operation_mode",
+        "time_resolution_wrap",
+        "synapse2_enable",
+        "bias_enable",
+        "input",
+        group,
+        "readout",
+    }
+    assert set(data[group]["neurons"][0]) == {
+        "i_syn_decay",
+        "i_syn2_decay",
+        "v_mem_decay",
+        "threshold",
+        "v_mem_bias",
+        "alias_target",
+    }
     np.testing.assert_array_equal(again.hidden.weights, config.hidden.weights)
 
 

@@ -18,18 +18,33 @@ def rules(model: nirhw.CompiledModel) -> set[tuple[str, str]]:
 
 def feed_forward(n_in: int = 8, n_hidden: int = 30, n_out: int = 5) -> nir.NIRGraph:
     return b.chain(
-        n_in, n_out, fc1=b.linear(n_hidden, n_in, 1), lif1=b.cubalif(n_hidden), fc2=b.linear(n_out, n_hidden, 2), lif2=b.cubalif(n_out)
+        n_in,
+        n_out,
+        fc1=b.linear(n_hidden, n_in, 1),
+        lif1=b.cubalif(n_hidden),
+        fc2=b.linear(n_out, n_hidden, 2),
+        lif2=b.cubalif(n_out),
     )
 
 
 def test_a_network_passes_strict_mode() -> None:
-    quiet = b.chain(2, 1, fc1=nir.Linear(np.full((3, 2), 0.125)), lif1=b.cubalif(3), fc2=nir.Linear(np.full((1, 3), 0.25)), lif2=b.cubalif(1))
+    quiet = b.chain(
+        2,
+        1,
+        fc1=nir.Linear(np.full((3, 2), 0.125)),
+        lif1=b.cubalif(3),
+        fc2=nir.Linear(np.full((1, 3), 0.25)),
+        lif2=b.cubalif(1),
+    )
     model = nirhw.compile(quiet, "xylo", strict=True, options={"input_peak": 1}, **SUBTRACT)
     assert {d.kind for d in model.deviations} <= {"rounded"}
     x = b.spikes(300, 2, rate=0.5, batch=4)
     run, ref = model.emulate(x, record=["lif1"]), model.reference(x, record=["lif1"])
     assert run.states["lif1"]["spikes"].max() == 1  # what strict mode promised
-    assert abs(int(run.states["lif1"]["spikes"].sum()) - int(ref.states["lif1"]["spikes"].sum())) <= 0.05 * ref.states["lif1"]["spikes"].sum()
+    assert (
+        abs(int(run.states["lif1"]["spikes"].sum()) - int(ref.states["lif1"]["spikes"].sum()))
+        <= 0.05 * ref.states["lif1"]["spikes"].sum()
+    )
 
 
 def test_strict_mode_names_what_it_refuses() -> None:
@@ -60,7 +75,15 @@ def test_a_delay_between_layers_is_exact(steps: int) -> None:
     """Relays repeat every spike: the delayed chip gives the undelayed chip's spikes, later by exactly the delay."""
     nodes = {"fc1": b.linear(10, 6, 1), "lif1": b.cubalif(10), "fc2": b.linear(4, 10, 2), "lif2": b.cubalif(4)}
     plain = nirhw.compile(b.chain(6, 4, **nodes), "xylo", **SUBTRACT)
-    late = b.chain(6, 4, fc1=nodes["fc1"], lif1=nodes["lif1"], wait=nir.Delay(np.full(10, steps * b.DT)), fc2=nodes["fc2"], lif2=nodes["lif2"])
+    late = b.chain(
+        6,
+        4,
+        fc1=nodes["fc1"],
+        lif1=nodes["lif1"],
+        wait=nir.Delay(np.full(10, steps * b.DT)),
+        fc2=nodes["fc2"],
+        lif2=nodes["lif2"],
+    )
     delayed = nirhw.compile(late, "xylo", **SUBTRACT)
     x = b.spikes(300, 6, rate=0.4)
     want, got = plain.emulate(x).spikes, delayed.emulate(x)
@@ -83,7 +106,9 @@ def test_a_delay_of_the_input_is_exact_for_counts() -> None:
 
 def test_delays_by_neuron_use_one_shared_chain() -> None:
     wait = nir.Delay(np.array([0, 1, 1, 3]) * b.DT)
-    net = b.chain(4, 2, fc=nir.Linear(0.2 * np.eye(4)), lif1=b.cubalif(4), wait=wait, fc2=b.linear(2, 4, 2), lif2=b.cubalif(2))
+    net = b.chain(
+        4, 2, fc=nir.Linear(0.2 * np.eye(4)), lif1=b.cubalif(4), wait=wait, fc2=b.linear(2, 4, 2), lif2=b.cubalif(2)
+    )
     model = nirhw.compile(net, "xylo", **SUBTRACT)
     assert model.report.data["added_neurons"] == 3 + 1 + 1  # stage 1 carries three neurons, stages 2 and 3 one each
     x = b.spikes(200, 4, rate=0.3, batch=8)
@@ -101,8 +126,22 @@ def test_hidden_outputs_leave_through_exact_relays() -> None:
 
 
 def skip_connection() -> nir.NIRGraph:
-    nodes = {"fc1": b.linear(8, 4, 1), "lif1": b.cubalif(8), "fc2": b.linear(3, 8, 2), "skip": b.linear(3, 4, 3), "lif2": b.cubalif(3)}
-    edges = [("in", "fc1"), ("fc1", "lif1"), ("lif1", "fc2"), ("fc2", "lif2"), ("in", "skip"), ("skip", "lif2"), ("lif2", "out")]
+    nodes = {
+        "fc1": b.linear(8, 4, 1),
+        "lif1": b.cubalif(8),
+        "fc2": b.linear(3, 8, 2),
+        "skip": b.linear(3, 4, 3),
+        "lif2": b.cubalif(3),
+    }
+    edges = [
+        ("in", "fc1"),
+        ("fc1", "lif1"),
+        ("lif1", "fc2"),
+        ("fc2", "lif2"),
+        ("in", "skip"),
+        ("skip", "lif2"),
+        ("lif2", "out"),
+    ]
     return b.graph(4, 3, nodes, edges)
 
 
@@ -123,7 +162,17 @@ def test_a_skip_connection_does_not_arrive_early() -> None:
 def test_two_filters_into_one_neuron_are_two_synapses() -> None:
     nodes = {"wa": b.linear(6, 4, 1), "fa": b.li(6, 2), "wb": b.linear(6, 4, 2), "fb": b.li(6, 16), "n": b.lif(6, 8, 4.0),
              "fc": b.linear(3, 6, 3), "o": b.cubalif(3)}  # fmt: skip
-    edges = [("in", "wa"), ("wa", "fa"), ("fa", "n"), ("in", "wb"), ("wb", "fb"), ("fb", "n"), ("n", "fc"), ("fc", "o"), ("o", "out")]
+    edges = [
+        ("in", "wa"),
+        ("wa", "fa"),
+        ("fa", "n"),
+        ("in", "wb"),
+        ("wb", "fb"),
+        ("fb", "n"),
+        ("n", "fc"),
+        ("fc", "o"),
+        ("o", "out"),
+    ]
     model = nirhw.compile(b.graph(4, 3, nodes, edges), "xylo", **SUBTRACT)
     assert model.config.synapse2_enable and np.any(model.config.input.syn2_weights)
     assert set(model.config.hidden.neurons.i_syn_decay) == {1} and set(model.config.hidden.neurons.i_syn2_decay) == {4}
@@ -137,11 +186,23 @@ def test_cubali_pairs_and_a_threshold_are_one_neuron() -> None:
     one = np.ones(5)
 
     def filt(tau_syn: float) -> nir.CubaLI:
-        return nir.CubaLI(tau_syn=tau_syn * b.DT * one, tau_mem=8 * b.DT * one, r=8 * one, v_leak=0 * one, w_in=tau_syn * one)
+        return nir.CubaLI(
+            tau_syn=tau_syn * b.DT * one, tau_mem=8 * b.DT * one, r=8 * one, v_leak=0 * one, w_in=tau_syn * one
+        )
 
     nodes = {"wa": b.linear(5, 4, 1), "fa": filt(2), "wb": b.linear(5, 4, 2), "fb": filt(8), "n": nir.Threshold(3 * one),
              "fc": b.linear(2, 5, 3), "o": b.cubalif(2)}  # fmt: skip
-    edges = [("in", "wa"), ("wa", "fa"), ("fa", "n"), ("in", "wb"), ("wb", "fb"), ("fb", "n"), ("n", "fc"), ("fc", "o"), ("o", "out")]
+    edges = [
+        ("in", "wa"),
+        ("wa", "fa"),
+        ("fa", "n"),
+        ("in", "wb"),
+        ("wb", "fb"),
+        ("fb", "n"),
+        ("n", "fc"),
+        ("fc", "o"),
+        ("o", "out"),
+    ]
     model = nirhw.compile(b.graph(4, 2, nodes, edges), "xylo", **SUBTRACT)
     assert model.report.data["neurons"] == 7 and model.config.synapse2_enable
     assert ("semantic", "reset-subtract") in rules(model)
@@ -150,7 +211,9 @@ def test_cubali_pairs_and_a_threshold_are_one_neuron() -> None:
 @pytest.mark.parametrize("source", ["hidden", "input"])
 def test_an_analog_readout_follows_the_reference(source: str) -> None:
     if source == "hidden":
-        net = b.chain(6, 3, fc1=b.linear(20, 6, 1, 0.1, 0.02), lif1=b.cubalif(20), fc2=b.linear(3, 20, 2), o=b.li(3, 16))
+        net = b.chain(
+            6, 3, fc1=b.linear(20, 6, 1, 0.1, 0.02), lif1=b.cubalif(20), fc2=b.linear(3, 20, 2), o=b.li(3, 16)
+        )
     else:
         net = b.chain(6, 3, fc=b.linear(3, 6, 1), o=b.li(3, 16))
     model = nirhw.compile(net, "xylo", **SUBTRACT)
@@ -219,8 +282,24 @@ def test_a_small_convolution_with_pooling_is_unrolled() -> None:
 
 
 def test_residual_sums_duplicate_the_weights() -> None:
-    nodes = {"fc1": b.linear(6, 4, 1), "a": b.cubalif(6), "fc2": b.linear(6, 6, 2), "b": b.cubalif(6), "fc3": b.linear(3, 6, 3), "o": b.cubalif(3)}
-    edges = [("in", "fc1"), ("fc1", "a"), ("a", "fc2"), ("fc2", "b"), ("b", "fc3"), ("a", "fc3"), ("fc3", "o"), ("o", "out")]
+    nodes = {
+        "fc1": b.linear(6, 4, 1),
+        "a": b.cubalif(6),
+        "fc2": b.linear(6, 6, 2),
+        "b": b.cubalif(6),
+        "fc3": b.linear(3, 6, 3),
+        "o": b.cubalif(3),
+    }
+    edges = [
+        ("in", "fc1"),
+        ("fc1", "a"),
+        ("a", "fc2"),
+        ("fc2", "b"),
+        ("b", "fc3"),
+        ("a", "fc3"),
+        ("fc3", "o"),
+        ("o", "out"),
+    ]
     model = nirhw.compile(b.graph(4, 3, nodes, edges), "xylo", **SUBTRACT)
     # the shorter branch waits one step in relays, so both meet in step
     assert not any(d.kind == "retimed" for d in model.deviations) and model.report.data["added_neurons"] == 6
@@ -234,7 +313,18 @@ def test_several_inputs_and_outputs_keep_their_names() -> None:
         "wl": b.linear(6, 3, 1), "wr": b.linear(6, 2, 2), "n": b.cubalif(6), "wa": b.linear(2, 6, 3), "a": b.cubalif(2),
         "wb": b.linear(3, 6, 4), "b": b.li(3), "spiking": nir.Output({"output": np.array([2])}), "analog": nir.Output({"output": np.array([3])}),
     }  # fmt: skip
-    edges = [("left", "wl"), ("right", "wr"), ("wl", "n"), ("wr", "n"), ("n", "wa"), ("wa", "a"), ("a", "spiking"), ("n", "wb"), ("wb", "b"), ("b", "analog")]
+    edges = [
+        ("left", "wl"),
+        ("right", "wr"),
+        ("wl", "n"),
+        ("wr", "n"),
+        ("n", "wa"),
+        ("wa", "a"),
+        ("a", "spiking"),
+        ("n", "wb"),
+        ("wb", "b"),
+        ("b", "analog"),
+    ]
     model = nirhw.compile(nir.NIRGraph(nodes, edges, type_check=False), "xylo", **SUBTRACT)
     x = {"left": b.spikes(60, 3), "right": b.spikes(60, 2, seed=1)}
     run, ref = model.emulate(x), model.reference(x)
@@ -250,9 +340,27 @@ def test_recorded_neurons_keep_nir_order_whatever_their_id() -> None:
     takes[::2] = 0.0  # every other neuron takes no input
     rec = np.zeros((n, n))
     rec[np.arange(0, n, 2), np.arange(1, n, 2)] = 1.5
-    nodes = {"fc": nir.Linear(takes), "n": b.cubalif(n), "rec": nir.Linear(rec), "fc2": b.linear(4, n, 3, 0.1), "m": b.cubalif(90, 4, 8), "fc3": b.linear(4, 90, 4, 0.1), "o": b.cubalif(4)}
+    nodes = {
+        "fc": nir.Linear(takes),
+        "n": b.cubalif(n),
+        "rec": nir.Linear(rec),
+        "fc2": b.linear(4, n, 3, 0.1),
+        "m": b.cubalif(90, 4, 8),
+        "fc3": b.linear(4, 90, 4, 0.1),
+        "o": b.cubalif(4),
+    }
     nodes["fc2"] = b.linear(90, n, 3, 0.05)
-    edges = [("in", "fc"), ("fc", "n"), ("n", "rec"), ("rec", "n"), ("n", "fc2"), ("fc2", "m"), ("m", "fc3"), ("fc3", "o"), ("o", "out")]
+    edges = [
+        ("in", "fc"),
+        ("fc", "n"),
+        ("n", "rec"),
+        ("rec", "n"),
+        ("n", "fc2"),
+        ("fc2", "m"),
+        ("m", "fc3"),
+        ("fc3", "o"),
+        ("o", "out"),
+    ]
     net = b.graph(6, 4, nodes, edges)
     with pytest.raises(nirhw.NirhwError, match="recurrent targets of one neuron"):
         nirhw.compile(net, "xylo", **SUBTRACT)
@@ -289,7 +397,10 @@ def test_compiling_twice_gives_the_same_bytes() -> None:
     assert to_bytes(first) == to_bytes(second)
 
 
-@pytest.mark.parametrize("options", [{"scaling": "max"}, {"scaling": "percentile", "percentile": 80.0}, {"rounding": "truncate"}, {"gain": "none"}])
+@pytest.mark.parametrize(
+    "options",
+    [{"scaling": "max"}, {"scaling": "percentile", "percentile": 80.0}, {"rounding": "truncate"}, {"gain": "none"}],
+)
 def test_options_change_the_numbers_and_stay_legal(options: dict[str, object]) -> None:
     net = feed_forward()
     default = nirhw.compile(net, "xylo", **SUBTRACT)
@@ -301,7 +412,9 @@ def test_error_scaling_is_never_worse_than_max_scaling() -> None:
     """Per neuron: squared error of its weights at its scale, from the configuration alone."""
     for seed in range(6):
         dense = b.weights(20, 8, seed)
-        net = b.chain(8, 5, fc1=nir.Linear(dense), lif1=b.cubalif(20), fc2=b.linear(5, 20, seed + 50), lif2=b.cubalif(5))
+        net = b.chain(
+            8, 5, fc1=nir.Linear(dense), lif1=b.cubalif(20), fc2=b.linear(5, 20, seed + 50), lif2=b.cubalif(5)
+        )
         losses = []
         for scaling in ("error", "max"):
             model = nirhw.compile(net, "xylo", options={"scaling": scaling}, **SUBTRACT)
