@@ -96,7 +96,7 @@ class Target:
     check: Callable[[Any, Mapping[str, Any], Hardware], list[Diagnostic]]
     device: Callable[[Any, Mapping[str, Any]], Device]
     report: Callable[[Any, Mapping[str, Any], Hardware, Any], dict[str, Any]]
-    config_type: type
+    config_type: Any
 
     def make_options(self, given: Mapping[str, Any]) -> Any:
         """Return the options dataclass filled with ``given``.

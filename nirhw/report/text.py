@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from io import StringIO
 from typing import Any
 
 from nirhw.diagnostics import printable
 
 WIDTH = 110
+#: longer tables are cut; the JSON report has all rows
+MAX_ROWS = 40
 
 
 def render(report: Mapping[str, Any]) -> str:
@@ -45,46 +47,54 @@ def _blocks(report: Mapping[str, Any]) -> Iterable[Any]:
 
 
 def _fit_blocks(report: Mapping[str, Any]) -> Iterable[Any]:
-    if report.get("time_constants"):
-        rows = [
-            (
-                printable(f["population"], 30),
-                f["quantity"],
-                f["neurons"],
-                f"{f['wanted']:.4g}",
-                f["code"],
-                f"{f['achieved']:.4g}",
-                f"{f['error']:+.1%}",
-            )
-            for f in report["time_constants"][:40]
-        ]
-        yield table("Time constants (steps)", ("population", "constant", "neurons", "wanted", "code", "achieved", "error"), rows)
-    if report.get("tensors"):
-        rows = [
-            (
-                printable(t["name"], 40),
-                t["weights"],
-                f"{t['scale'][0]:.4g}..{t['scale'][1]:.4g}",
-                t["shift"],
-                f"{t['sqnr_db']:.1f}",
-                f"{t['zeroed']:.1%}",
-                f"{t['clipped']:.1%}",
-            )
-            for t in report["tensors"]
-        ]
-        yield table("Weights", ("projection", "weights", "scale", "shift", "SQNR dB", "zeroed", "clipped"), rows)
-    if report.get("delays"):
-        rows = [
-            (printable(d["projection"], 40), d["wanted_steps"], d["relay_stages"], d["shared_relay_neurons"])
-            for d in report["delays"]
-        ]
-        yield table("Delays", ("projection", "wanted steps", "relay stages", "relay neurons (shared)"), rows)
-    if report.get("placement"):
-        rows = [
-            (printable(p["population"], 40), p["layer"], p["neurons"], f"{p['first']}..{p['last']}", p["lag"])
-            for p in report["placement"]
-        ]
-        yield table("Placement", ("population", "layer", "neurons", "ids", "lag in steps"), rows)
+    for title, key, columns, cells in FIT_TABLES:
+        if report.get(key):
+            yield table(title, columns, [cells(row) for row in report[key][:MAX_ROWS]])
+        if len(report.get(key, ())) > MAX_ROWS:
+            yield f"and {len(report[key]) - MAX_ROWS} more, see the JSON report\n"
+
+
+def _time_cells(fit: Mapping[str, Any]) -> tuple[Any, ...]:
+    name = printable(fit["population"], 30)
+    return (
+        name,
+        fit["quantity"],
+        fit["neurons"],
+        f"{fit['wanted']:.4g}",
+        fit["code"],
+        f"{fit['achieved']:.4g}",
+        f"{fit['error']:+.1%}",
+    )
+
+
+def _tensor_cells(fit: Mapping[str, Any]) -> tuple[Any, ...]:
+    low, high = fit["scale"]
+    name = printable(fit["name"], 40)
+    quality = f"{fit['sqnr_db']:.1f}", f"{fit['zeroed']:.1%}", f"{fit['clipped']:.1%}"
+    return (name, fit["weights"], f"{low:.4g}..{high:.4g}", fit["shift"], *quality)
+
+
+def _delay_cells(delay: Mapping[str, Any]) -> tuple[Any, ...]:
+    return printable(delay["projection"], 40), delay["wanted_steps"], delay["relay_stages"], delay["shared_relay_neurons"]
+
+
+def _place_cells(place: Mapping[str, Any]) -> tuple[Any, ...]:
+    ids = f"{place['first']}..{place['last']}"
+    return printable(place["population"], 40), place["layer"], place["neurons"], ids, place["lag"]
+
+
+#: title, section of the report, columns, cells of a row
+FIT_TABLES: tuple[tuple[str, str, tuple[str, ...], Callable[[Mapping[str, Any]], tuple[Any, ...]]], ...] = (
+    (
+        "Time constants (steps)",
+        "time_constants",
+        ("population", "constant", "neurons", "wanted", "code", "achieved", "error"),
+        _time_cells,
+    ),
+    ("Weights", "tensors", ("projection", "weights", "scale", "shift", "SQNR dB", "zeroed", "clipped"), _tensor_cells),
+    ("Delays", "delays", ("projection", "wanted steps", "relay stages", "relay neurons (shared)"), _delay_cells),
+    ("Placement", "placement", ("population", "layer", "neurons", "ids", "lag in steps"), _place_cells),
+)
 
 
 def _clock_block(clock: Mapping[str, Any]) -> Iterable[Any]:

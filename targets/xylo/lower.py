@@ -65,7 +65,7 @@ def _configuration(network: Network, context: Context) -> XyloConfiguration:
 
 def _int8(matrix: Any) -> Int8:
     """Return weights as int8; the quantize stage clipped them, and no two projections share a pair of neurons."""
-    return matrix.astype(np.int8)
+    return np.asarray(matrix, dtype=np.int8)
 
 
 def _hidden_columns(network: Network, context: Context, total: int) -> HiddenNeurons:

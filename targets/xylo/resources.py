@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nirhw.hardware import Hardware
 
@@ -26,9 +27,9 @@ def resources(config: XyloConfiguration, io_map: Mapping[str, Any], hardware: Ha
     }
 
 
-def pairs_of(config: XyloConfiguration) -> np.ndarray[Any, np.dtype[np.bool_]]:
+def pairs_of(config: XyloConfiguration) -> NDArray[np.bool_]:
     """Return which hidden neurons are connected, ``[pre, post]``, over both synapses."""
-    return (config.hidden.weights != 0) | (config.hidden.syn2_weights != 0)
+    return np.not_equal(config.hidden.weights, 0) | np.not_equal(config.hidden.syn2_weights, 0)
 
 
 def _usage(config: XyloConfiguration, hardware: Hardware) -> list[dict[str, Any]]:
