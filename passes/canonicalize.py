@@ -116,11 +116,10 @@ def _without(
             onsets = tuple(
                 Onset(np.broadcast_to(o.step.flat[0], (target.size,)), d.drive) for o, d in zip(own.onsets, onsets, strict=True)
             )
-        grown = replace(port, bias=frozen(port.bias + moved), onsets=(*port.onsets, *onsets))
-        if port.name in {p.name for p in target.ports}:
-            populations[out.target] = target.with_port(grown)
-        else:
-            populations[out.target] = replace(target, ports=(*target.ports, grown))
+        there = next((p for p in target.ports if p.name == port.name), None)  # a second way into a new port adds up
+        base = there or port
+        grown = replace(base, bias=frozen(base.bias + moved), onsets=(*base.onsets, *onsets))
+        populations[out.target] = target.with_port(grown) if there else replace(target, ports=(*target.ports, grown))
         for way in ways_in:
             joined.append(
                 replace(
@@ -139,12 +138,14 @@ def _without(
 
 
 def _unique(projections: tuple[Projection, ...]) -> tuple[Projection, ...]:
-    seen: dict[str, int] = {}
+    seen: set[str] = set()
     out = []
     for p in projections:
-        count = seen.get(p.name, 0)
-        seen[p.name] = count + 1
-        out.append(replace(p, name=f"{p.name}~{count}") if count else p)
+        name = p.name
+        while name in seen:
+            name += "~"
+        seen.add(name)
+        out.append(p if name == p.name else replace(p, name=name))
     return tuple(out)
 
 
@@ -219,7 +220,10 @@ def _absorbed(
         decay = filt.decay if spread else np.full(target.size, filt.decay[0])
         tau = filt.tau if spread else np.full(target.size, filt.tau[0])
         gain = target.port(out.port).gain
-        return Port(pop.name, gain, frozen(np.zeros(target.size)), frozen(decay), frozen(tau), nodes=pop.nodes)
+        name = pop.name
+        while name in {p.name for p in target.ports}:
+            name += "_"
+        return Port(name, gain, frozen(np.zeros(target.size)), frozen(decay), frozen(tau), nodes=pop.nodes)
 
     original = {o.name: o for o in ways_out}
     grown = _without(network, pop, ways_in, scaled, lambda bias, port: bias + filt.drive, lambda out: port_of(original[out.name]))
@@ -257,7 +261,10 @@ class FuseThresholds:
 
 
 def _feeds_alone(network: Network, pop: Population, sources: list[Population], ways: tuple[Projection, ...]) -> bool:
-    if not sources or np.any(pop.ports[0].bias) or pop.ports[0].onsets or len({s.name for s in sources}) != len(sources):
+    if len(pop.ports) != 1 or not sources or len({s.name for s in sources}) != len(sources):
+        return False
+    port = pop.ports[0]
+    if port.decay is not None or np.any(port.gain != 1.0) or np.any(port.bias) or port.onsets:
         return False
     plain = all(w.operator.is_identity and not w.max_delay for w in ways)
     alone = all(

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import networkx as nx
 import numpy as np
 
+from nirhw.diagnostics import error
 from nirhw.network import Ints, Network, Projection
 
 
@@ -36,15 +36,22 @@ def schedule(network: Network, hop: Callable[[Projection], int]) -> Schedule:
     schedule.
 
     Raises:
-        networkx.NetworkXUnbounded: where such a cycle exists.
+        LegalizeError: NIRHW-E030 where such a cycle exists.
     """
+    import networkx as nx
+
     graph = nx.DiGraph()
     graph.add_edges_from(("", name, {"weight": 0}) for name in network.populations)
     for p in network.projections:
         weight = p.min_delay - hop(p)
         if not graph.has_edge(p.source, p.target) or graph[p.source][p.target]["weight"] > weight:
             graph.add_edge(p.source, p.target, weight=weight)
-    distance = nx.single_source_bellman_ford_path_length(graph, "")
+    try:
+        distance = nx.single_source_bellman_ford_path_length(graph, "")
+    except nx.NetworkXUnbounded:
+        cycle = tuple(n for c in nx.strongly_connected_components(graph) if len(c) > 1 for n in c)
+        what, mend = "a cycle has more hops than its delays pay for", "put a delay of a step more into the cycle"
+        raise error("NIRHW-E030", what, sorted(cycle), fix=mend) from None
     lag = {name: -int(distance[name]) for name in network.populations}
     extra = {p.name: lag[p.target] - lag[p.source] + p.delay - hop(p) for p in network.projections}
     return Schedule(lag, extra)

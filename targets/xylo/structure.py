@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import networkx as nx
 import numpy as np
 from nirhw.passes.retime import schedule, unaligned
 from numpy.typing import NDArray
@@ -45,15 +44,7 @@ class AlignDelays:
         def hop(p: Projection) -> int:
             return 0 if layers[p.source] == "input" else 1
 
-        try:
-            plan = schedule(network, hop)
-        except nx.NetworkXUnbounded:
-            raise error(
-                "NIRHW-E030",
-                "a cycle has more hops than its delays pay for",
-                tuple(network.populations),
-                fix="put a delay of a step more into the cycle",
-            ) from None
+        plan = schedule(network, hop)
         relayed = _output_sources(network, layers)
         base = sum(p.size for p in network.populations.values() if layers[p.name] == "hidden")
         room = context.hardware["hidden_neurons"] - base
