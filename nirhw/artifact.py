@@ -11,23 +11,20 @@ import hashlib
 import io
 import json
 import math
-import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 import nirhw
 from nirhw import operators
-from nirhw.compiled import CompiledModel
-from nirhw.diagnostics import Deviation, Diagnostic, NirhwError, error
-from nirhw.files import read_bytes, write_whole
+from nirhw.diagnostics import ArtifactError, Deviation, Diagnostic, NirhwError, error
 from nirhw.hardware import Hardware, Limit
 from nirhw.network import Membrane, Network, Onset, Population, Port, Projection, Quantized
-from nirhw.registry import find_target
-from nirhw.report.model import Report
+
+Built = TypeVar("Built")
 
 FORMAT = "nirhw-artifact"
 FORMAT_VERSION = 1
@@ -64,49 +61,32 @@ _TYPES: Mapping[str, type] = {
 _KINDS = "biuf"
 
 
-def save_model(model: CompiledModel, path: str | os.PathLike[str]) -> None:
-    """Write ``model`` to ``path``; see :meth:`nirhw.compiled.CompiledModel.save`."""
-    write_whole(path, to_bytes(model))
-
-
-def to_bytes(model: CompiledModel) -> bytes:
-    """Return the artifact of a model; equal models give equal bytes."""
+def to_bytes(content: Mapping[str, Any]) -> bytes:
+    """Return the artifact of a model's parts by name; equal parts give equal bytes."""
     writer = _Writer()
-    body = {
-        "target": model.target,
-        "config": writer.encode(model.config.to_dict()),
-        "io_map": writer.encode(model.io_map),
-        "report": writer.encode(model.report.data),
-        "deviations": writer.encode(model.deviations),
-        "findings": writer.encode(model.findings),
-        "hardware": writer.encode(model.hardware),
-        "network": writer.encode(model.network),
-    }
+    body = {name: writer.encode(part) for name, part in content.items()}
     head = {"format": FORMAT, "format_version": FORMAT_VERSION, "nirhw": nirhw.__version__}
     document = {**head, "body": body, "sha256": _digest({**head, "body": body}, writer.arrays)}
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in ((DOCUMENT, _json(document)), *writer.arrays.items()):
-            archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content, zipfile.ZIP_DEFLATED, 6)
+        for name, member in ((DOCUMENT, _json(document)), *writer.arrays.items()):
+            archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), member, zipfile.ZIP_DEFLATED, 6)
     return stream.getvalue()
 
 
-def load_model(path: str | os.PathLike[str]) -> CompiledModel:
-    """Return the model of a file; see :func:`nirhw.compiled.load`."""
-    return from_bytes(read_bytes(path, MAX_BYTES))
-
-
-def from_bytes(content: bytes) -> CompiledModel:
-    """Return the model of an artifact's bytes.
+def from_bytes(content: bytes, build: Callable[[dict[str, Any]], Built]) -> Built:
+    """Return what ``build`` makes of the parts in an artifact's bytes.
 
     Raises:
-        ArtifactError: NIRHW-E060 for damaged bytes or bytes that are no artifact, NIRHW-E061 for another format version.
+        ArtifactError: NIRHW-E060 for damaged bytes, bytes that are no artifact, or parts that ``build`` refuses;
+            NIRHW-E061 for another format version.
     """
     try:
         document, arrays = _unpacked(content)
         _check_head(document, arrays)
-        return _model(document["body"], _Reader(arrays))
-    except NirhwError:
+        reader = _Reader(arrays)
+        return build({name: reader.decode(part) for name, part in document["body"].items()})
+    except ArtifactError:
         raise
     except Exception as reason:  # whatever a stranger's file provokes is one answer
         raise _damaged(f"{type(reason).__name__}: {reason}") from None
@@ -155,26 +135,6 @@ def _check_head(document: Mapping[str, Any], arrays: Mapping[str, bytes]) -> Non
     signed = {k: v for k, v in document.items() if k != "sha256"}
     if document.get("sha256") != _digest(signed, arrays):
         raise _damaged("its checksum does not match its content")
-
-
-def _model(body: Mapping[str, Any], reader: _Reader) -> CompiledModel:
-    target = find_target(body["target"])
-    config = target.config_type.from_dict(reader.decode(body["config"]))
-    model = CompiledModel(
-        target=body["target"],
-        config=config,
-        io_map=reader.decode(body["io_map"]),
-        report=Report(reader.decode(body["report"]), {}),
-        deviations=tuple(reader.decode(body["deviations"])),
-        findings=tuple(reader.decode(body["findings"])),
-        hardware=reader.decode(body["hardware"]),
-        network=reader.decode(body["network"]),
-    )
-    model.network.verify()
-    broken = target.check(model.config, model.io_map, model.hardware)
-    if broken:
-        raise _damaged("; ".join(d.what for d in broken[:5]))
-    return model
 
 
 class _Writer:

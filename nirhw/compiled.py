@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from nirhw.diagnostics import Deviation, Diagnostic
+from nirhw.diagnostics import Deviation, Diagnostic, error_of
 from nirhw.emulation.inputs import as_counts, as_labels, populations_named
 from nirhw.emulation.result import Run
 from nirhw.fidelity import Fidelity, FidelityMeter
+from nirhw.files import read_bytes, write_whole
 from nirhw.hardware import Hardware
 from nirhw.network import Network
 from nirhw.pipeline import Device
@@ -73,9 +74,7 @@ class CompiledModel:
         """Run the float network on the same input; same arguments and result type as :meth:`emulate`."""
         return run_reference(self.network, spikes, record, state)
 
-    def fidelity(
-        self, spikes: Any, labels: Any = None, *, progress: Callable[[int, int], None] | None = None
-    ) -> Fidelity:
+    def fidelity(self, spikes: Any, labels: Any = None, *, progress: Callable[[int, int], None] | None = None) -> Fidelity:
         """Return how well the chip agrees with the float network on ``spikes`` (``(B, T, *in)`` or one sample).
 
         Raises:
@@ -97,9 +96,7 @@ class CompiledModel:
 
     def _is_spiking(self, name: str, population: str) -> bool:
         return (
-            name == population
-            and name in self.io_map["populations"]
-            and self.network.populations[population].rule == "spiking"
+            name == population and name in self.io_map["populations"] and self.network.populations[population].rule == "spiking"
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -108,9 +105,24 @@ class CompiledModel:
         Raises:
             UsageError: NIRHW-E005 where the path cannot be written.
         """
-        from nirhw.artifact import save_model
+        write_whole(path, self.to_bytes())
 
-        save_model(self, path)
+    def to_bytes(self) -> bytes:
+        """Return the content of a ``.nirhw`` file; timings are left out, so equal models give equal bytes."""
+        from nirhw.artifact import to_bytes
+
+        return to_bytes(
+            {
+                "target": self.target,
+                "config": self.config.to_dict(),
+                "io_map": self.io_map,
+                "report": self.report.data,
+                "deviations": self.deviations,
+                "findings": self.findings,
+                "hardware": self.hardware,
+                "network": self.network,
+            }
+        )
 
     @property
     def _input_shapes(self) -> dict[str, tuple[int, ...]]:
@@ -124,9 +136,21 @@ def load(path: str | os.PathLike[str]) -> CompiledModel:
         UsageError: NIRHW-E005 where the file cannot be read.
         ArtifactError: NIRHW-E060 for a file that is damaged or no artifact, NIRHW-E061 for one of another version.
     """
-    from nirhw.artifact import load_model
+    from nirhw.artifact import MAX_BYTES, from_bytes
 
-    return load_model(path)
+    return from_bytes(read_bytes(path, MAX_BYTES), _rebuilt)
+
+
+def _rebuilt(parts: dict[str, Any]) -> CompiledModel:
+    """Return the model of an artifact's parts, checked like a fresh one."""
+    target = find_target(parts["target"])
+    config = target.config_type.from_dict(parts.pop("config"))
+    model = CompiledModel(config=config, report=Report(parts.pop("report"), {}), **parts)
+    model.network.verify()
+    broken = target.check(model.config, model.io_map, model.hardware)
+    if broken:
+        raise error_of(broken)
+    return model
 
 
 def _first_sample(run: Run) -> Run:

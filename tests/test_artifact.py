@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pickle
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 import nirhw
-from nirhw.artifact import DOCUMENT, from_bytes, to_bytes
+from nirhw.artifact import DOCUMENT
 from tests import builders as b
 
 
@@ -41,7 +42,15 @@ def test_a_loaded_model_does_what_the_saved_one_did(model: nirhw.CompiledModel, 
     assert loaded.report.data == model.report.data and loaded.deviations == model.deviations
     assert loaded.config.to_json() == model.config.to_json()
     assert model.fidelity(x) == loaded.fidelity(x)
-    assert to_bytes(loaded) == to_bytes(model)
+    assert loaded.to_bytes() == model.to_bytes()
+
+
+def from_bytes(content: bytes) -> nirhw.CompiledModel:
+    """Return the model of a file with this content."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "net.nirhw"
+        path.write_bytes(content)
+        return nirhw.load(path)
 
 
 def repacked(content: bytes, change: dict[str, bytes]) -> bytes:
@@ -55,9 +64,9 @@ def repacked(content: bytes, change: dict[str, bytes]) -> bytes:
 
 
 def test_every_damaged_byte_is_noticed(model: nirhw.CompiledModel) -> None:
-    good = to_bytes(model)
+    good = model.to_bytes()
     rng = np.random.default_rng(0)
-    same = to_bytes(model)
+    same = model.to_bytes()
     for _ in range(400):
         bad = bytearray(good)
         for position in rng.integers(0, len(bad), rng.integers(1, 4)):
@@ -67,7 +76,7 @@ def test_every_damaged_byte_is_noticed(model: nirhw.CompiledModel) -> None:
         except nirhw.NirhwError as failure:
             assert failure.code in ("NIRHW-E060", "NIRHW-E061")
         else:  # a byte of the zip's own bookkeeping that nobody reads
-            assert to_bytes(loaded) == same
+            assert loaded.to_bytes() == same
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"not a zip at all", b"\0" * 100])
@@ -78,7 +87,7 @@ def test_other_files_are_refused(content: bytes) -> None:
 
 
 def test_a_changed_document_is_refused(model: nirhw.CompiledModel) -> None:
-    good = to_bytes(model)
+    good = model.to_bytes()
     with zipfile.ZipFile(io.BytesIO(good)) as archive:
         document = json.loads(archive.read(DOCUMENT))
     document["body"]["target"] = "xylo-imu"
@@ -105,10 +114,10 @@ def test_nothing_is_unpickled(model: nirhw.CompiledModel, tmp_path: Path) -> Non
     stream = io.BytesIO()
     np.save(stream, np.array([_Bomb(marker)], dtype=object), allow_pickle=True)
     assert marker.name.encode() in pickle.dumps(_Bomb(marker))
-    with zipfile.ZipFile(io.BytesIO(to_bytes(model))) as archive:
+    with zipfile.ZipFile(io.BytesIO(model.to_bytes())) as archive:
         name = next(n for n in archive.namelist() if n.endswith(".npy"))
     with pytest.raises(nirhw.NirhwError) as caught:
-        from_bytes(repacked(to_bytes(model), {name: stream.getvalue()}))
+        from_bytes(repacked(model.to_bytes(), {name: stream.getvalue()}))
     assert caught.value.code == "NIRHW-E060" and not marker.exists()
 
 

@@ -391,10 +391,8 @@ def test_batches_streams_and_threads_give_the_same_bits() -> None:
 
 
 def test_compiling_twice_gives_the_same_bytes() -> None:
-    from nirhw.artifact import to_bytes
-
     first, second = (nirhw.compile(feed_forward(), "xylo", **SUBTRACT) for _ in range(2))
-    assert to_bytes(first) == to_bytes(second)
+    assert first.to_bytes() == second.to_bytes()
 
 
 @pytest.mark.parametrize(
