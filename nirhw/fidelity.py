@@ -13,6 +13,7 @@ from nirhw.emulation.result import Run, unpack
 
 #: raster distances are taken at shifts of up to this many steps
 MAX_SHIFT = 3
+SHIFTS = tuple(range(-MAX_SHIFT, MAX_SHIFT + 1))
 
 AnyArray = NDArray[Any]
 
@@ -58,7 +59,8 @@ class PopulationFidelity:
         count_error: mean of |count - reference count| over neurons and samples, over the mean reference count.
         rate_distance: Wasserstein distance of the distributions of per-neuron rates, spikes a step.
         raster_distance: wrong cells over reference spikes, at shift 0.
-        best_raster_distance, best_shift: the least such distance within 3 steps, and its shift.
+        best_raster_distance, best_shift: the least such distance within 3 steps, over the rows that overlap, and its shift
+            (positive: the chip is late).
         first_divergent_step: first row in which any aligned raster differs, -1 where none does.
     """
 
@@ -128,7 +130,7 @@ class _Sums:
     reference: AnyArray | None = None
     absolute: float = 0.0
     spikes: float = 0.0
-    wrong: AnyArray | None = None
+    wrong: AnyArray | None = None  # by shift: differing cells, reference spikes, both over the rows that overlap
     first: int = -1
 
 
@@ -164,7 +166,7 @@ class FidelityMeter:
         sums.reference = reference.sum(axis=0) + (0 if sums.reference is None else sums.reference)
         sums.absolute += float(np.abs(counts - reference).sum())
         sums.spikes += float(reference.sum())
-        wrong = np.array([_wrong_cells(got, wanted, lag + shift) for shift in range(-MAX_SHIFT, MAX_SHIFT + 1)])
+        wrong = np.array([_wrong_cells(got, wanted, lag + shift) for shift in SHIFTS])
         sums.wrong = wrong + (0 if sums.wrong is None else sums.wrong)
         rows = np.flatnonzero(np.any(aligned != expected, axis=(0, 2)))
         if rows.size and (sums.first < 0 or rows[0] < sums.first):
@@ -192,12 +194,12 @@ def _flat(spikes: AnyArray) -> AnyArray:
     return spikes.reshape(*spikes.shape[:2], -1)
 
 
-def _wrong_cells(got: AnyArray, wanted: AnyArray, shift: int) -> int:
-    """Return differing cells of ``got[t + shift]`` and ``wanted[t]`` over the rows that both have."""
-    steps = wanted.shape[1]
-    if shift >= 0:
-        return int(np.count_nonzero(got[:, shift:] != wanted[:, : max(steps - shift, 0)]))
-    return int(np.count_nonzero(got[:, :shift] != wanted[:, -shift:]))
+def _wrong_cells(got: AnyArray, wanted: AnyArray, shift: int) -> tuple[int, int]:
+    """Return differing cells of ``got[t + shift]`` and ``wanted[t]``, and spikes of ``wanted``, over the rows that both have."""
+    rows = max(wanted.shape[1] - abs(shift), 0)
+    late, early = max(shift, 0), max(-shift, 0)
+    expected = wanted[:, early : early + rows]
+    return int(np.count_nonzero(got[:, late : late + rows] != expected)), int(expected.sum(dtype=np.int64))
 
 
 def _ratio(part: float, whole: float) -> float:
@@ -216,13 +218,18 @@ def _wasserstein(first: AnyArray, second: AnyArray) -> float:
 
 def _population(sums: _Sums) -> PopulationFidelity:
     assert sums.wrong is not None  # a population is listed once it was added
-    distances = [_ratio(float(w), sums.spikes) for w in sums.wrong]
-    order = sorted(range(-MAX_SHIFT, MAX_SHIFT + 1), key=lambda s: (distances[s + MAX_SHIFT], abs(s)))
+    # a shift whose common rows hold no reference spike says nothing: a silent chip would look perfect there
+    distances = {
+        shift: float(cells) / spikes if spikes else float("inf")
+        for shift, (cells, spikes) in zip(SHIFTS, sums.wrong.tolist(), strict=True)
+    }
+    distances[0] = _ratio(float(sums.wrong[MAX_SHIFT, 0]), sums.spikes)
+    best = min(SHIFTS, key=lambda shift: (distances[shift], abs(shift), shift < 0))
     return PopulationFidelity(
         _ratio(sums.absolute, sums.spikes),
         _wasserstein(*_rates(sums)),
-        distances[MAX_SHIFT],
-        distances[order[0] + MAX_SHIFT],
-        order[0],
+        distances[0],
+        distances[best],
+        best,
         sums.first,
     )

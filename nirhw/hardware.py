@@ -7,6 +7,7 @@ a team the chip it plans.
 from __future__ import annotations
 
 import json
+import math
 import os
 import tomllib
 from collections.abc import Mapping
@@ -63,7 +64,10 @@ def load_hardware(wanted: str | os.PathLike[str], family: str | None = None) -> 
     Raises:
         UsageError: NIRHW-E003 where the file is missing, no TOML, breaks the schema or is of another family.
     """
-    name = os.fspath(wanted)
+    try:
+        name = os.fsdecode(wanted)
+    except TypeError:
+        raise error("NIRHW-E003", f"hardware takes a name or a path, got {type(wanted).__name__}") from None
     hardware = _shipped(name) if name in shipped_names() else _from_data(_parse(Path(name)), name)
     if family is not None and hardware.family != family:
         raise error("NIRHW-E003", f"{name} describes a {hardware.family} chip, the target is {family}")
@@ -99,7 +103,7 @@ def _parse(path: Path) -> dict[str, Any]:
             f"hardware description {path.name} cannot be read: {reason.strerror}",
             fix=f"a TOML file, or one of {known}",
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as reason:
+    except (ValueError, RecursionError) as reason:  # TOMLDecodeError and UnicodeDecodeError among them
         raise error("NIRHW-E003", f"{path.name} is not TOML: {reason}") from None
 
 
@@ -109,12 +113,18 @@ def schema_findings(data: Mapping[str, Any]) -> list[Diagnostic]:
 
     schema = json.loads((_folder() / "hardware.schema.json").read_text(encoding="utf-8"))
     problems = sorted(jsonschema.Draft202012Validator(schema).iter_errors(data), key=lambda e: [str(p) for p in e.path])
-    return [
+    found = [
         Diagnostic(
             "NIRHW-E003", f"{'.'.join(map(str, p.path)) or 'the file'}: {p.message}", why="JSON Schema of hardware descriptions"
         )
         for p in problems
     ]
+    limits = data.get("limits")
+    for name, limit in limits.items() if isinstance(limits, Mapping) else ():
+        value = limit.get("value") if isinstance(limit, Mapping) else None
+        if isinstance(value, float) and not math.isfinite(value):  # TOML has nan and inf, and JSON Schema lets them pass
+            found.append(Diagnostic("NIRHW-E003", f"limits.{name}.value: {value} is not a finite number"))
+    return found
 
 
 def _from_data(data: dict[str, Any], label: str, trusted: bool = False) -> Hardware:
@@ -131,6 +141,8 @@ def _from_data(data: dict[str, Any], label: str, trusted: bool = False) -> Hardw
                 fix=f"one of {', '.join(shipped_names())}",
             )
         base = _shipped(data["based_on"])
+        if base.family != data["family"]:
+            raise error("NIRHW-E003", f"{label} describes a {data['family']} chip but is based on a {base.family} chip")
         limits.update(base.limits)
     given = {k: Limit(v["value"], v["source"], v["certainty"]) for k, v in data.get("limits", {}).items()}
     unknown = given.keys() - limits.keys() if base else set()

@@ -32,10 +32,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from pyfive.btree import BTreeV1Groups, BTreeV1RawDataChunks  # type: ignore[import-untyped]
-from pyfive.core import UNDEFINED_ADDRESS  # type: ignore[import-untyped]
-from pyfive.dataobjects import DataObjects  # type: ignore[import-untyped]
-from pyfive.misc_low_level import (  # type: ignore[import-untyped]
+from pyfive.btree import BTreeV1Groups, BTreeV1RawDataChunks
+from pyfive.core import UNDEFINED_ADDRESS
+from pyfive.dataobjects import DataObjects
+from pyfive.misc_low_level import (
     FORMAT_SIGNATURE,
     GlobalHeap,
     Heap,

@@ -188,6 +188,7 @@ class Network:
         populations: by name, in the order of one step.
         projections: all synapses.
         inputs, outputs: NIR's Input and Output names and the populations that serve them.
+        output_shapes: shape of every output, which a Flatten can make another than its population's.
         dt: the step in seconds (1.0 where a network counts in steps).
         integrator: how tau became decay and gain.
         findings: warnings met on the way.
@@ -197,6 +198,7 @@ class Network:
     projections: tuple[Projection, ...]
     inputs: Mapping[str, str]
     outputs: Mapping[str, str]
+    output_shapes: Mapping[str, Shape]
     dt: float
     integrator: Integrator
     findings: tuple[Diagnostic, ...] = ()
@@ -251,6 +253,12 @@ def _broken_rules(net: Network, since: Network | None) -> Iterable[tuple[str, st
         for outer, inner in names.items():
             if inner not in net.populations:
                 yield outer, f"{boundary} is served by a population that does not exist"
+    for name, inner in net.outputs.items():
+        if inner in net.populations and size_of(net.output_shapes.get(name, ())) != net.populations[inner].size:
+            yield name, "the output's shape does not fit its population"
+    taken = [p.name for p in net.projections]
+    if len(set(taken)) != len(taken):
+        yield "network", "two projections share a name"
     if not net.dt > 0:
         yield "network", "dt is not positive"
 

@@ -104,9 +104,7 @@ def flatten_graph(raw: RawGraph) -> FlatGraph:
 # -- structure -----------------------------------------------------------------------------------------------------------
 
 
-def _inline(
-    raw: RawGraph, prefix: str, nodes: dict[str, Node], edges: list[tuple[str, str]], found: list[Diagnostic]
-) -> None:
+def _inline(raw: RawGraph, prefix: str, nodes: dict[str, Node], edges: list[tuple[str, str]], found: list[Diagnostic]) -> None:
     for name, node in raw.nodes.items():
         path = prefix + name
         if isinstance(node, RawGraph):
@@ -124,6 +122,10 @@ def _inline(
             found.append(_edge_error(prefix, source, target, "it is written twice; parallel edges have no meaning in NIR"))
         else:
             seen.add((source, target))
+            against = None if prefix else _against(raw, source, target)
+            if against:
+                found.append(_edge_error(prefix, source, target, against))
+                continue
             ends = _end(raw, prefix, source, "Output"), _end(raw, prefix, target, "Input")
             for end, name in zip(ends, (source, target), strict=True):
                 if end is None:
@@ -131,6 +133,16 @@ def _inline(
                     found.append(_edge_error(prefix, source, target, what))
             if ends[0] is not None and ends[1] is not None:
                 edges.append((ends[0], ends[1]))
+
+
+def _against(raw: RawGraph, source: str, target: str) -> str | None:
+    """Return why an edge between nodes of the outermost graph runs the wrong way through its boundary."""
+    first, second = raw.nodes[source], raw.nodes[target]
+    if isinstance(first, RawNode) and first.kind == "Output":
+        return f"'{printable(source)}' is an Output, nothing follows it"
+    if isinstance(second, RawNode) and second.kind == "Input":
+        return f"'{printable(target)}' is an Input, it is fed from outside alone"
+    return None
 
 
 def _end(raw: RawGraph, prefix: str, name: str, kind: str) -> str | None:
@@ -144,7 +156,11 @@ def _end(raw: RawGraph, prefix: str, name: str, kind: str) -> str | None:
 
 def _edge_error(prefix: str, source: str, target: str, why: str) -> Diagnostic:
     return Diagnostic(
-        "NIRHW-E017", "an edge cannot be followed", (prefix + source, prefix + target), why, "repair the edge list and export again"
+        "NIRHW-E017",
+        "an edge cannot be followed",
+        (prefix + source, prefix + target),
+        why,
+        "repair the edge list and export again",
     )
 
 
@@ -160,10 +176,11 @@ def _checked(path: str, node: RawNode, inner: bool, found: list[Diagnostic]) -> 
         return Node(path, node.kind, {})
     required, optional = FIELDS[node.kind]
     given = {k: v for k, v in node.fields.items() if v is not None}
+    known_before = len(found)
     for name in required:
         if name not in given:
             found.append(Diagnostic("NIRHW-E015", f"{node.kind} lacks its field '{name}'", (path,)))
-    for name in given.keys() - set(required) - set(optional):
+    for name in sorted(given.keys() - set(required) - set(optional)):
         found.append(Diagnostic("NIRHW-E015", f"{node.kind} has no field '{printable(name)}'", (path,)))
     kind = "Junction" if inner and node.kind in ("Input", "Output") else node.kind
     values: dict[str, Any] = {}
@@ -173,7 +190,7 @@ def _checked(path: str, node: RawNode, inner: bool, found: list[Diagnostic]) -> 
                 values[name] = _value(node.kind, name, given[name])
             except _Unfit as reason:
                 found.append(Diagnostic(reason.code, f"field '{name}' {reason}", (path,)))
-    if not any(d.is_error and path in d.nodes for d in found):
+    if len(found) == known_before:
         found.extend(_rule_findings(path, node.kind, values))
     return Node(path, kind, values)
 
@@ -187,7 +204,10 @@ class _Unfit(Exception):
 
 
 def _numeric(value: Any) -> NDArray[np.float64]:
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError):
+        raise _Unfit("holds no array of numbers", "NIRHW-E015") from None
     if array.dtype.kind not in "biuf":
         raise _Unfit(f"holds {array.dtype} data instead of real numbers", "NIRHW-E015")
     if array.dtype != np.float64 or array.flags.writeable:
@@ -205,6 +225,13 @@ def _integers(value: Any, lowest: int, what: str) -> Shape:
     return tuple(int(x) for x in array)
 
 
+def _integer(value: Any, lowest: int, what: str) -> int:
+    numbers = _integers(value, lowest, what)
+    if len(numbers) != 1:
+        raise _Unfit(f"holds {len(numbers)} numbers instead of one ({what})")
+    return numbers[0]
+
+
 def _value(kind: str, name: str, value: Any) -> Any:
     if name in ("shape", "input_type"):
         shape = _integers(value, 1, "a shape")
@@ -216,9 +243,9 @@ def _value(kind: str, name: str, value: Any) -> Any:
     if name in ("stride", "dilation", "kernel_size"):
         return _integers(value, 1, "steps by axis")
     if name == "groups":
-        return _integers(value, 1, "a count")[0]
+        return _integer(value, 1, "a count")
     if name in ("start_dim", "end_dim"):
-        return _integers(value, -8, "an axis")[0]
+        return _integer(value, -8, "an axis")
     if name == "padding":
         if isinstance(value, bytes):
             value = value.decode("utf-8", "replace")
@@ -229,6 +256,8 @@ def _value(kind: str, name: str, value: Any) -> Any:
             return text
         return _integers(value, 0, "zeros by axis")
     array = _numeric(value)
+    if array.size == 0:
+        raise _Unfit("is empty", "NIRHW-E018")
     if name in TIME_CONSTANTS and not np.all(array > 0):
         raise _Unfit("must be positive (seconds)")
     if name == "delay" and np.any(array < 0):
@@ -237,17 +266,16 @@ def _value(kind: str, name: str, value: Any) -> Any:
 
 
 def _rule_findings(path: str, kind: str, values: Mapping[str, Any]) -> Iterator[Diagnostic]:
-    weight = values.get("weight")
+    weight: Any = values.get("weight")
     if weight is not None:
         lowest = {"Conv1d": 3, "Conv2d": 4}.get(kind, 2)
         exact = kind.startswith("Conv")
         if (weight.ndim != lowest) if exact else (weight.ndim < lowest):
             yield Diagnostic("NIRHW-E018", f"weight of {kind} has {weight.ndim} axes, expected {lowest}", (path,))
             return
-        if weight.size == 0:
-            yield Diagnostic("NIRHW-E018", "weight is empty", (path,))
-            return
-    if kind == "Affine" and values["bias"].size not in (1, size_of(weight.shape[:-1])):
+    if kind == "Affine" and not (
+        values["bias"].size in (1, size_of(weight.shape[:-1])) or values["bias"].shape == weight.shape[-2:-1]
+    ):
         yield Diagnostic("NIRHW-E018", f"bias {values['bias'].shape} does not fit weight {weight.shape}", (path,))
     if kind in ("Conv1d", "Conv2d"):
         if values["bias"].size not in (1, weight.shape[0]):
@@ -259,8 +287,8 @@ def _rule_findings(path: str, kind: str, values: Mapping[str, Any]) -> Iterator[
         if name in values and not isinstance(values[name], str) and len(values[name]) not in (1, axes):
             yield Diagnostic("NIRHW-E018", f"{name} has {len(values[name])} entries, expected 1 or {axes}", (path,))
     if kind in STATE_KINDS:
-        shapes = {values[n].shape for n in NEURON_FIELDS[kind][0]}
-        if len(shapes - {(), (1,)}) > 1:
+        shapes = {a.shape for a in values.values() if a.size > 1}
+        if len(shapes) > 1:
             yield Diagnostic("NIRHW-E018", f"parameters have different shapes: {sorted(shapes)}", (path,))
 
 
@@ -287,16 +315,20 @@ def infer_shapes(graph: FlatGraph) -> FlatGraph:
     for name, node in nodes.items():
         if node.kind == "Input":
             wanted = _wanted_by([nodes[n] for n in after[name]], known)
-            shape = _without_leaked_axes(node.values["shape"], wanted, name, found)
+            shape = _without_leaked_axes(node.values["shape"] or (1,), wanted, name, found)
             known[name] = (shape, shape)
     _propagate(nodes, before, known, found)
     unknown = [n for n in nodes if n not in known and n not in {d.nodes[0] for d in found if d.nodes and d.is_error}]
     if unknown:
         found.append(
-            Diagnostic("NIRHW-E018", "the shape cannot be told from the file", tuple(unknown[:20]),
-                       "no Input leads there, or parameters are scalars without a sized neighbour",
-                       "connect the node, or export parameters of the layer's shape")
-        )  # fmt: skip
+            Diagnostic(
+                "NIRHW-E018",
+                "the shape cannot be told from the file",
+                tuple(unknown[:20]),
+                "no Input leads there, or parameters are scalars without a sized neighbour",
+                "connect the node, or export parameters of the layer's shape",
+            )
+        )
     _check_edges(graph.edges, nodes, known, found)
     if any(d.is_error for d in found):
         raise error_of(found)
@@ -338,12 +370,19 @@ def _without_leaked_axes(shape: Shape, wanted: Shape | int | None, name: str, fo
     while len(short) > keep and short[0] == 1:
         short = short[1:]
     if isinstance(wanted, tuple) and len(short) > keep and short[-keep:] == wanted:
-        found.append(
-            Diagnostic("NIRHW-W006", f"shape {shape} holds a leaked batch or time axis, {short[-keep:]} is used", (name,),
-                       "its neighbour has no such axis", "export with the sample's shape alone")
-        )  # fmt: skip
+        found.append(_leaked(shape, short[-keep:], name))
         short = short[-keep:]
     return short
+
+
+def _leaked(shape: Shape, used: Shape, name: str) -> Diagnostic:
+    return Diagnostic(
+        "NIRHW-W006",
+        f"shape {shape} holds a leaked batch or time axis, {used} is used",
+        (name,),
+        "its neighbour has no such axis",
+        "export with the sample's shape alone",
+    )
 
 
 def _propagate(
@@ -418,8 +457,9 @@ def _conv_shapes(node: Node, arriving: Shape) -> tuple[Shape, Shape]:
     plane = arriving[1:]
     if len(plane) != axes:
         raise _Unfit(f"{node.kind} needs (C{', L' if axes == 1 else ', H, W'}), {arriving} arrives")
-    if arriving[0] != weight.shape[1] * node.values["groups"]:
-        raise _Unfit(f"weight {weight.shape} with {node.values['groups']} groups takes {weight.shape[1] * node.values['groups']} channels, {arriving[0]} arrive")  # fmt: skip
+    channels, groups = weight.shape[1] * node.values["groups"], node.values["groups"]
+    if arriving[0] != channels:
+        raise _Unfit(f"weight {weight.shape} with {groups} groups takes {channels} channels, {arriving[0]} arrive")
     written = node.values.get("input_shape")
     if written is not None and pair(written, axes) != plane:
         raise _Unfit(f"input_shape says {written}, {plane} arrives")
@@ -458,18 +498,24 @@ def _check_edges(
         out, wanted = known[source][1], known[target][0]
         if out != wanted and _squeezed(out) != _squeezed(wanted):
             found.append(
-                Diagnostic("NIRHW-E018", f"{out} leaves '{printable(source)}', '{printable(target)}' takes {wanted}", (source, target),
-                           fix="export with matching shapes; a Flatten node may be missing")
-            )  # fmt: skip
+                Diagnostic(
+                    "NIRHW-E018",
+                    f"{out} leaves '{printable(source)}', '{printable(target)}' takes {wanted}",
+                    (source, target),
+                    fix="export with matching shapes; a Flatten node may be missing",
+                )
+            )
     for name, node in nodes.items():
         if node.kind == "Output" and name in known:
             written = node.values["shape"]
             arriving = known[name][1]
-            if _squeezed(written) != _squeezed(arriving) and written[-len(arriving) :] != arriving:
+            if _squeezed(written) == _squeezed(arriving):
+                continue
+            if written[-len(arriving) :] == arriving:
+                found.append(_leaked(written, arriving, name))
+            else:
                 found.append(Diagnostic("NIRHW-E018", f"Output says {written}, {arriving} arrives", (name,)))
 
 
 def _squeezed(shape: Shape) -> Shape:
     return tuple(n for n in shape if n != 1)
-
-

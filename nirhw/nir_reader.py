@@ -10,11 +10,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from typing import Any
 
 import networkx as nx
 import numpy as np
+from numpy.typing import NDArray
 
+from nirhw.conventions import convention_findings
 from nirhw.diagnostics import Deviation, Diagnostic, error
 from nirhw.network import Integrator, Ints, Membrane, Network, Onset, Population, Port, Projection, Reset
 from nirhw.nir_graph import SPIKING_KINDS, STATE_KINDS, FlatGraph, Node, conv_pads, flatten_graph, pair
@@ -26,7 +29,6 @@ from nirhw.operators import (
     Pooling,
     Reshape,
     Scaling,
-    Shape,
     Sparse,
     chain,
     frozen,
@@ -38,6 +40,8 @@ from nirhw.timestep import infer_dt
 
 RESETS = ("value", "zero", "subtract")
 INTEGRATORS = ("euler", "exact", "exponential")
+#: a delay of more steps is a mistake
+MAX_DELAY = 1 << 20
 #: more paths than this into one population are cut by intermediate sums
 MAX_PATHS = 256
 
@@ -59,11 +63,14 @@ class Semantics:
     def __post_init__(self) -> None:
         if self.integrator not in INTEGRATORS:
             raise _option_error("integrator", self.integrator, INTEGRATORS)
-        for kind in [self.reset] if isinstance(self.reset, str) else self.reset.values():
+        for kind in self.reset.values() if isinstance(self.reset, Mapping) else [self.reset]:
             if kind not in RESETS:
                 raise _option_error("reset", kind, RESETS)
-        if self.dt is not None and not (isinstance(self.dt, int | float) and np.isfinite(self.dt) and self.dt > 0):
-            raise error("NIRHW-E002", f"dt must be a positive number of seconds, got {self.dt!r}")
+        if self.dt is not None:
+            number = isinstance(self.dt, Real) and not isinstance(self.dt, bool)
+            if not (number and np.isfinite(self.dt) and self.dt > 0):
+                raise error("NIRHW-E002", f"dt must be a positive number of seconds, got {self.dt!r}")
+            object.__setattr__(self, "dt", float(self.dt))
 
     def reset_of(self, node: str) -> str:
         """Return the reset kind of a node."""
@@ -108,9 +115,11 @@ def build_network(flat: FlatGraph, semantics: Semantics) -> ReadResult:
     """Build the IR of a flat graph; see :func:`read_network`."""
     if not isinstance(semantics.reset, str):
         for name in semantics.reset.keys() - {""}:
-            if name not in flat.nodes or flat.nodes[name].kind not in SPIKING_KINDS:
-                spiking = ", ".join(n.name for n in flat.nodes.values() if n.kind in SPIKING_KINDS)
-                raise error("NIRHW-E002", f"reset names '{name}', which is no spiking node", fix=f"spiking nodes: {spiking}")
+            if name not in flat.nodes or flat.nodes[name].kind not in SPIKING_KINDS & STATE_KINDS:
+                known = ", ".join(n.name for n in flat.nodes.values() if n.kind in SPIKING_KINDS & STATE_KINDS)
+                raise error(
+                    "NIRHW-E002", f"reset names '{name}', which is no node with a reset", fix=f"nodes with a reset: {known}"
+                )
     for kind in ("Input", "Output"):
         if not any(n.kind == kind for n in flat.nodes.values()):
             raise error("NIRHW-E023", f"the graph has no {kind} node", fix=f"add a nir.{kind}, connected to the network")
@@ -150,6 +159,7 @@ class _Builder:
         self.delays = {n.name: self._delay_steps(n) for n in flat.nodes.values() if n.kind == "Delay"}
         self.anchors, self.split = _anchors(flat, self.before, self.after, self.delays)
         self.operators: dict[str, Operator] = {}
+        self.names: set[str] = set()
 
     def build(self) -> ReadResult:
         arrivals = {name: self._arrivals(name) for name in self.anchors if self.flat.nodes[name].kind != "Input"}
@@ -172,11 +182,13 @@ class _Builder:
             tuple(projections),
             inputs,
             outputs,
+            {name: self.flat.nodes[name].out_shape for name in outputs},
             self.dt,
             self.semantics.integrator,
             tuple(self.findings),
         )
         network.verify()
+        network = replace(network, findings=(*network.findings, *convention_findings(self.flat, network)))
         return ReadResult(network, tuple(self.deviations))
 
     # -- paths
@@ -185,7 +197,7 @@ class _Builder:
         found = _Arrivals()
         node = self.flat.nodes[target]
         if node.kind == "Delay":  # an anchored delay: what arrives is late by target neuron
-            step = np.broadcast_to(self.delays[target], node.in_shape).ravel()
+            step = _spread(self.delays[target], size_of(node.in_shape))
         for before in self.before[target]:
             self._walk(before, target, found)
         if node.kind not in STATE_KINDS and node.kind not in ("Output", "Threshold", "Delay"):
@@ -225,7 +237,7 @@ class _Builder:
                 elif name in self.split:
                     ways = [((mask, *operators), delay + k) for k, mask in self._delay_classes(node)]
                 else:  # _anchors made sure that only anchors come before it
-                    by_source = np.broadcast_to(steps, node.in_shape).ravel() + delay
+                    by_source = _spread(steps, size_of(node.in_shape)) + delay
                     for before in self.before[name]:
                         found.paths.append(_Path(before, (identity(node.in_shape), *operators), 0, by_source, nodes))
                     continue
@@ -244,13 +256,13 @@ class _Builder:
 
     def _delay_classes(self, node: Node) -> Iterator[tuple[int, Operator]]:
         """Return for each delay of a node the map that lets through the elements which have it."""
-        steps = np.broadcast_to(self.delays[node.name], node.in_shape).ravel()
+        steps = _spread(self.delays[node.name], size_of(node.in_shape))
         for k in np.unique(steps):
             yield int(k), Scaling(node.in_shape, node.in_shape, factor=frozen(np.where(steps == k, 1.0, 0.0)))
 
     def _projections(self, target: str, arrivals: _Arrivals) -> Iterator[Projection]:
         node = self.flat.nodes[target]
-        held = np.broadcast_to(self.delays[target], node.in_shape).ravel() if node.kind == "Delay" else None
+        held = _spread(self.delays[target], size_of(node.in_shape)) if node.kind == "Delay" else None
         for number, path in enumerate(arrivals.paths):
             shape = node.out_shape
             operator = chain(list(path.operators) or [Reshape(self.flat.nodes[path.source].out_shape, shape)])
@@ -260,6 +272,9 @@ class _Builder:
             elif held is not None:
                 delay, by = held + path.delay, "target"
             name = f"{path.source}->{target}" + (f"#{number}" if number else "")
+            while name in self.names:  # node names may hold arrows themselves
+                name += "~"
+            self.names.add(name)
             port = "in"
             nodes = path.nodes + ((target,) if held is not None else ())
             yield Projection(name, path.source, target, port, operator, frozen(delay, np.int64), by, nodes=nodes)  # type: ignore[arg-type]
@@ -286,9 +301,14 @@ class _Builder:
         dead = [n for n in self.flat.nodes if n not in alive]
         if dead:
             self.findings.append(
-                Diagnostic("NIRHW-W003", "nodes lead to no output; a layer or an edge may have been dropped", tuple(dead),
-                           "no path of edges ends in an Output node", "check the export, or connect them")
-            )  # fmt: skip
+                Diagnostic(
+                    "NIRHW-W003",
+                    "nodes lead to no output; a layer or an edge may have been dropped",
+                    tuple(dead),
+                    "no path of edges ends in an Output node",
+                    "check the export, or connect them",
+                )
+            )
 
     # -- linear nodes
 
@@ -309,6 +329,14 @@ class _Builder:
 
     def _delay_steps(self, node: Node) -> Ints:
         wanted = node.values["delay"] / self.dt
+        if np.any(wanted > MAX_DELAY):
+            raise error(
+                "NIRHW-E021",
+                f"a delay of {float(np.max(node.values['delay'])):.4g} s is {float(np.max(wanted)):.4g} steps",
+                [node.name],
+                f"more than {MAX_DELAY} steps are taken for a mistake in the unit of delays or of dt",
+                "give delays and dt in seconds",
+            )
         steps = np.floor(np.round(wanted, 9) + 0.5).astype(np.int64)
         off = float(np.max(np.abs(steps - wanted), initial=0.0))
         if off > 1e-6:
@@ -336,12 +364,12 @@ class _Builder:
 
     def _neurons(self, node: Node, port: Port) -> Population:
         shape, size = node.out_shape, size_of(node.out_shape)
-        v = {k: frozen(np.broadcast_to(a, shape).ravel()) for k, a in node.values.items()}
+        v = {k: _spread(a, size) for k, a in node.values.items()}
         zero, one = _filled(0.0, size), _filled(1.0, size)
         if node.kind == "Threshold":
             membrane = Membrane(zero, one, zero, zero)
         elif "tau" in v or "tau_mem" in v:
-            tau = v.get("tau", v.get("tau_mem"))
+            tau = v["tau"] if "tau" in v else v["tau_mem"]
             decay, gain = self._factors(node, tau)
             membrane = Membrane(decay, frozen(gain * v["r"]), frozen(gain * v["v_leak"]), tau)
         else:
@@ -386,6 +414,11 @@ def _tau_mend(dt: float, tau: Array) -> str:
     return f"give dt of at most {smallest:.3g}, or integrator='exact' or 'exponential'"
 
 
+def _spread(array: NDArray[Any], size: int) -> NDArray[Any]:
+    """Return a parameter by element, flat: a single number, of whatever rank, serves all."""
+    return frozen(np.full(size, array.item()) if array.size == 1 else array.ravel(), array.dtype)
+
+
 def _filled(value: Array | float, size: int) -> Array:
     return frozen(np.full(size, value, dtype=np.float64))
 
@@ -419,7 +452,7 @@ def _operator_of(node: Node) -> Operator:
         pads = tuple((p, p) for p in padding)
         return Pooling(source, target, kernel=kernel, stride=stride, pads=pads, average=node.kind == "AvgPool2d")
     if node.kind == "Scale":
-        return Scaling(source, target, factor=frozen(np.broadcast_to(v["scale"], source).ravel()))
+        return Scaling(source, target, factor=_spread(v["scale"], size_of(source)))
     return Reshape(source, target)
 
 
@@ -437,9 +470,7 @@ def _anchors(
     A delay that differs by neuron and is 0 for some cannot be a population where spikes come round a cycle: an edge there is
     late by ``max(d, 1)`` steps in all, which only the whole path can tell.  It is split into one path for each delay.
     """
-    fixed = {
-        n.name for n in flat.nodes.values() if n.kind in STATE_KINDS or n.kind in ("Input", "Output", "Threshold")
-    }
+    fixed = {n.name for n in flat.nodes.values() if n.kind in STATE_KINDS or n.kind in ("Input", "Output", "Threshold")}
     linear = nx.DiGraph()
     linear.add_nodes_from(n for n in flat.nodes if n not in fixed)
     linear.add_edges_from(e for e in flat.edges if e[0] not in fixed and e[1] not in fixed)
@@ -450,14 +481,18 @@ def _anchors(
         linear.remove_nodes_from(fixed & set(linear))
     if not nx.is_directed_acyclic_graph(linear):
         cycle = [a for a, _ in nx.find_cycle(linear)]
-        raise error("NIRHW-E022", "a cycle has neither a spiking population nor a delay of a step", cycle, fix="put a neuron or a delay of a step into it")  # fmt: skip
+        raise error(
+            "NIRHW-E022",
+            "a cycle has neither a spiking population nor a delay of a step",
+            cycle,
+            fix="put a neuron or a delay of a step into it",
+        )
     uneven = {n for n, d in delays.items() if d.size > 1 and np.any(d != d.flat[0])} - fixed
-    looped = _in_spiking_cycles(flat) if uneven or len(linear) > 1 else set()
     split: set[str] = set()
     if uneven:
         held = {n for n in uneven if not before[n] or any(b not in fixed for b in before[n])}
         held |= {n for n in uneven if _reaches(n, held | (fixed & delays.keys()), after, fixed)}
-        split = {n for n in held & looped if delays[n].min() < 1}
+        split = {n for n in held & _in_spiking_cycles(flat) if delays[n].min() < 1}
         fixed |= held - split
     paths: dict[str, int] = {}
     for name in nx.topological_sort(linear):
@@ -467,8 +502,13 @@ def _anchors(
         if name in split:
             paths[name] *= np.unique(delays[name]).size
         if paths[name] > MAX_PATHS and len(after[name]) > 1:
-            if name in looped:
-                raise error("NIRHW-E013", f"more than {MAX_PATHS} linear paths run through a node inside a cycle", [name], fix="multiply out the linear nodes of the cycle")  # fmt: skip
+            if name in _in_spiking_cycles(flat):
+                raise error(
+                    "NIRHW-E013",
+                    f"more than {MAX_PATHS} linear paths run through a node inside a cycle",
+                    [name],
+                    fix="multiply out the linear nodes of the cycle",
+                )
             fixed.add(name)
             del paths[name]
     return {n: None for n in flat.nodes if n in fixed}, split

@@ -275,7 +275,5 @@ def _taps(
             axes.append((post[inside], pre[inside]))
         post_grid = np.meshgrid(*(a[0] for a in axes), indexing="ij")
         pre_grid = np.meshgrid(*(a[1] for a in axes), indexing="ij")
-        taps.append(
-            (np.ravel_multi_index(post_grid, out_plane).ravel(), np.ravel_multi_index(pre_grid, in_plane).ravel())
-        )
+        taps.append((np.ravel_multi_index(post_grid, out_plane).ravel(), np.ravel_multi_index(pre_grid, in_plane).ravel()))
     return taps

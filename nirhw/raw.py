@@ -70,13 +70,18 @@ def _raw_graph(graph: Any, prefix: str, depth: int) -> RawGraph:
     for name, node in graph.nodes.items():
         kind = type(node).__name__
         if kind == "NIRGraph":
-            nodes[str(name)] = _raw_graph(node, f"{prefix}{name}.", depth + 1)
+            nodes[_name(name)] = _raw_graph(node, f"{prefix}{name}.", depth + 1)
         elif is_dataclass(node):
-            nodes[str(name)] = RawNode(kind, _fields_of(kind, node))
+            nodes[_name(name)] = RawNode(kind, _fields_of(kind, node))
         else:
             raise error("NIRHW-E014", f"a node is no NIR node but {kind}", [f"{prefix}{name}"])
-    edges = tuple((str(a), str(b)) for a, b in graph.edges)
+    edges = tuple((_name(a), _name(b)) for a, b in graph.edges)
     return RawGraph(nodes, edges)
+
+
+def _name(name: Any) -> str:
+    """Return a node's name; the Lava-DL converter numbers nodes and writes bytes into edges."""
+    return name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
 
 
 def _fields_of(kind: str, node: Any) -> dict[str, Any]:
@@ -87,4 +92,6 @@ def _fields_of(kind: str, node: Any) -> dict[str, Any]:
         values["shape"] = next(iter(node.output_type.values()))
     elif kind == "Flatten":
         values["input_type"] = next(iter((node.input_type or {}).values()), None)
+    elif kind in ("Conv1d", "Conv2d") and values.get("bias") is None:
+        values["bias"] = np.zeros(1)  # Spyx and the Lava-DL converter leave it out
     return {k: np.asarray(v) if isinstance(v, list | tuple) and k != "padding" else v for k, v in values.items()}

@@ -99,7 +99,11 @@ def _copied(state: Any, network: Network, batch: int) -> ReferenceState:
         {k: a.shape for k, a in getattr(state, part).items()} != {k: a.shape for k, a in getattr(fresh, part).items()}
         for part in ("v", "current", "history")
     ):
-        raise error("NIRHW-E053", "the state is of another network or batch size", fix="pass run.state of a run of this model with the same batch")  # fmt: skip
+        raise error(
+            "NIRHW-E053",
+            "the state is of another network or batch size",
+            fix="pass run.state of a run of this model with the same batch",
+        )
     copies = {part: {k: a.copy() for k, a in getattr(state, part).items()} for part in ("v", "current", "history")}
     return ReferenceState(state.step, **copies)
 
@@ -136,7 +140,7 @@ def _update(
     elif pop.reset == "zero":
         v[fired] = 0.0
     elif pop.reset == "value":
-        v[...] = np.where(fired, pop.v_reset, v)
+        np.copyto(v, pop.v_reset, where=fired)  # type: ignore[arg-type]  # a reset to a value has one
     return fired.astype(np.float64)
 
 
@@ -199,7 +203,7 @@ def _result(
     spiking, analog = {}, {}
     for output, name in network.outputs.items():
         pop = network.populations[name]
-        values = shaped(traces[name], pop.shape, batched)
+        values = shaped(traces[name], network.output_shapes[output], batched)
         if pop.rule == "spiking":
             spiking[output] = values.astype(np.uint8)
         else:
@@ -208,5 +212,5 @@ def _result(
     recorded = {
         n: {k: shaped(a, network.populations[wanted[n]].shape, batched) for k, a in parts.items()} for n, parts in states.items()
     }
-    lags = {name: 0 for name in owners(network)}
+    lags = dict.fromkeys(owners(network), 0)
     return Run(pack_outputs(spiking, total), pack_outputs(analog, total), recorded, lags, now)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from nirhw.conventions import dt_hint
 from nirhw.diagnostics import Diagnostic, error
 from nirhw.nir_graph import FlatGraph, Node
 
@@ -21,6 +22,9 @@ from nirhw.nir_graph import FlatGraph, Node
 AGREE_WITHIN = 1e-3
 #: gains up to this say nothing: they are a plain 1
 SILENT_UP_TO = 1.0 + 1e-6
+
+#: relative noise that float32 parameters leave on a dt of few digits
+NOISE = 1e-6
 
 Evidence = dict[str, NDArray[np.float64]]
 
@@ -33,12 +37,15 @@ def infer_dt(graph: FlatGraph) -> tuple[float, tuple[Diagnostic, ...]]:
     Raises:
         MeaningError: NIRHW-E020 where nodes say nothing or contradict each other; the text lists what each says.
     """
-    ratio, integrate, rockpool = (_collect(graph, rule) for rule in (_ratio_trace, _integrator_trace, _rockpool_trace))
-    plain = {name: [*ratio.get(name, ()), *integrate.get(name, ())] for name in {**ratio, **integrate}}
-    for evidence in (plain, rockpool):
-        agreed = _agreed(evidence)
+    ratio, other, rockpool = (_collect(graph, rule) for rule in (_ratio_trace, _other_trace, _rockpool_trace))
+    plain = _together(ratio, other)
+    agreed = _agreed(plain)
+    if agreed is not None:
+        return agreed, _lone_warning(plain, agreed)
+    if ratio and _agreed(ratio) is None:  # nodes of different tau: with equal ones, Rockpool's rule would agree no better
+        agreed = _agreed(_together(rockpool, other))
         if agreed is not None:
-            return agreed, _lone_warning(evidence, agreed)
+            return agreed, _lone_warning(_together(rockpool, other), agreed)
     neurons = [n for n in graph.nodes.values() if n.kind in ("IF", "I", "LI", "LIF", "CubaLI", "CubaLIF")]
     if not plain and neurons and all(n.kind == "IF" and np.all(n.values["r"] == 1.0) for n in neurons):
         return 1.0, ()
@@ -50,7 +57,7 @@ def infer_dt(graph: FlatGraph) -> tuple[float, tuple[Diagnostic, ...]]:
         "the time step is not in the file and its nodes do not agree on one",
         sorted(plain) or [n.name for n in neurons][:8],
         f"r and w_in say {said}" if said else "r = 1 and w_in = 1 say nothing about dt",
-        "give dt in seconds: dt=1e-3 (command line: --dt 1e-3)",
+        dt_hint(graph) or "give dt in seconds: dt=1e-3 (command line: --dt 1e-3)",
     )
 
 
@@ -63,18 +70,24 @@ def _collect(graph: FlatGraph, rule: Callable[[Node], Iterator[NDArray[np.float6
     return found
 
 
+def _together(first: Evidence, second: Evidence) -> Evidence:
+    return {n: np.concatenate([e[n] for e in (first, second) if n in e]) for n in {**first, **second}}
+
+
 def _ratio_trace(node: Node) -> Iterator[NDArray[np.float64]]:
     v = node.values
     tau = v.get("tau_mem", v.get("tau"))
     if tau is not None and np.all(v["r"] > SILENT_UP_TO):
         yield tau / v["r"]
+
+
+def _other_trace(node: Node) -> Iterator[NDArray[np.float64]]:
+    """Yield what every dialect means alike: w_in = tau_syn / dt, and r = 1 / dt of IF."""
+    v = node.values
     if "w_in" in v and np.all(v["w_in"] > SILENT_UP_TO):
         yield v["tau_syn"] / v["w_in"]
-
-
-def _integrator_trace(node: Node) -> Iterator[NDArray[np.float64]]:
-    if node.kind == "IF" and np.all(node.values["r"] > SILENT_UP_TO):
-        yield 1.0 / node.values["r"]
+    if node.kind == "IF" and np.all(v["r"] > SILENT_UP_TO):
+        yield 1.0 / v["r"]
 
 
 def _rockpool_trace(node: Node) -> Iterator[NDArray[np.float64]]:
@@ -96,7 +109,8 @@ def _agreed(evidence: Evidence) -> float | None:
     middle = float(np.median(values))
     if not np.isfinite(middle) or np.max(np.abs(values - middle)) > AGREE_WITHIN * middle:
         return None
-    return float(f"{middle:.5g}")  # float32 parameters leave noise behind the fifth digit
+    short = float(f"{middle:.5g}")
+    return short if abs(short - middle) <= NOISE * middle else middle
 
 
 def _lone_warning(evidence: Evidence, dt: float) -> tuple[Diagnostic, ...]:
@@ -104,6 +118,11 @@ def _lone_warning(evidence: Evidence, dt: float) -> tuple[Diagnostic, ...]:
         return ()
     (name,) = evidence
     return (
-        Diagnostic("NIRHW-W001", f"dt = {dt:g} s rests on a single node", (name,), "its gain says so, no other node confirms it",
-                   f"give dt={dt:g} to confirm"),
-    )  # fmt: skip
+        Diagnostic(
+            "NIRHW-W001",
+            f"dt = {dt:g} s rests on a single node",
+            (name,),
+            "its gain says so, no other node confirms it",
+            f"give dt={dt:g} to confirm",
+        ),
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -43,7 +43,12 @@ def as_counts(spikes: Any, inputs: Mapping[str, Shape], peak: int | None = None)
 
 
 def _one_input(name: str, spikes: Any, shape: Shape, peak: int | None) -> tuple[Counts, bool]:
-    array = np.asarray(spikes)
+    try:
+        array = np.asarray(spikes)
+    except (TypeError, ValueError):
+        raise error(
+            "NIRHW-E050", "spikes are no regular array", [name], fix="give every sample and step the same shape"
+        ) from None
     rank = len(shape)
     if array.ndim not in (rank + 1, rank + 2) or array.shape[array.ndim - rank :] != shape:
         want = ", ".join(map(str, shape))
@@ -84,14 +89,17 @@ def _whole_numbers(name: str, array: NDArray[Any]) -> Counts:
             )
     if array.dtype.kind != "b" and array.size and array.min() < 0:
         raise error("NIRHW-E051", "spikes hold negative counts", [name], fix="use a channel of its own for each polarity")
-    if array.size and array.max() > np.iinfo(np.int64).max // 2:
+    if array.dtype.kind != "b" and array.size and float(array.max()) > float(1 << 62):
         raise error("NIRHW-E051", "spike counts are too large", [name])
     return array.astype(np.int64, copy=False)
 
 
 def as_labels(labels: Any, samples: int) -> NDArray[np.int64]:
     """Return class labels ``(B,)``; raises InputError NIRHW-E052 where they do not suit the samples."""
-    array = np.asarray(labels)
+    try:
+        array = np.asarray(labels)
+    except (TypeError, ValueError):
+        raise error("NIRHW-E052", "labels are no regular array", why=f"{samples} samples need {samples} whole numbers") from None
     if array.shape != (samples,) or array.dtype.kind not in "ui":
         raise error(
             "NIRHW-E052",
@@ -107,9 +115,11 @@ def populations_named(record: Any, owners: Mapping[str, str]) -> dict[str, str]:
     Raises:
         InputError: NIRHW-E052 for a name that is no recordable population.
     """
+    if not isinstance(record, Iterable):
+        raise error("NIRHW-E052", f"record takes names of populations, got {printable(record)}")
     names = (record,) if isinstance(record, str) else tuple(record)
     for name in names:
-        if name not in owners:
+        if not isinstance(name, str) or name not in owners:
             raise error(
                 "NIRHW-E052", f"no population is called '{printable(name)}'", fix="one of " + ", ".join(sorted(owners)[:40])
             )

@@ -1,4 +1,4 @@
-"""The report: one model, of which JSON and text are views.
+"""The report: one model, of which JSON, text and HTML are views.
 
 All figures come from the lowered configuration.  Timings stand apart (``timings``), outside everything that is hashed or
 compared.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,17 @@ class Report:
         from nirhw.report.text import render
 
         return render(self.to_dict())
+
+    def to_html(self, path: str | os.PathLike[str]) -> None:
+        """Write the report as one self-contained HTML file, whole or not at all.
+
+        Raises:
+            UsageError: NIRHW-E004 where jinja2 is missing, NIRHW-E005 where the path cannot be written.
+        """
+        from nirhw.files import write_whole
+        from nirhw.report.html import render
+
+        write_whole(path, render(self.to_dict()).encode())
 
     @property
     def fits(self) -> bool:

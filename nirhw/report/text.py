@@ -25,10 +25,10 @@ def render(report: Mapping[str, Any]) -> str:
 
 
 def _blocks(report: Mapping[str, Any]) -> Iterable[Any]:
-    yield f"{report['title']}  (target {report['target']})"
+    yield f"{printable(report['title'])}  (target {report['target']})"
     step = "counts in steps (dt = 1)" if report["counts_in_steps"] else f"dt = {report['dt']:g} s"
     added = f", {report['added_neurons']} added by the compiler" if report["added_neurons"] else ""
-    yield f"{report['neurons']} neurons{added}; {step}, {report['integrator']} integrator, reset asked for: {report['reset']}"
+    yield f"{report['neurons']} neurons{added}; {step}, {report['integrator']} integrator, reset asked for: {printable(report['reset'])}"
     yield f"binding resource: {report['binding_resource']}\n"
     yield table(
         "Resources",
@@ -41,6 +41,8 @@ def _blocks(report: Mapping[str, Any]) -> Iterable[Any]:
     if "clock" in report:
         yield from _clock_block(report["clock"])
     yield from _ledger_blocks(report)
+    if not report["timings"]:  # a loaded model: nothing was compiled
+        return
     total = 1e3 * sum(report["timings"].values())
     stages = ", ".join(f"{k} {1e3 * v:.1f}" for k, v in report["timings"].items())
     yield f"compiled in {total:.1f} ms: {stages}"

@@ -106,7 +106,7 @@ def _io_map(network: Network, context: Context) -> dict[str, Any]:
         served = network.populations.get(relay, pop)
         outputs[name] = {
             **_where(served, context),
-            "shape": list(pop.shape),
+            "shape": list(network.output_shapes[name]),
             "kind": "spikes" if pop.rule == "spiking" else "membrane",
             "lag": record.lag[served.name],
         }

@@ -1,0 +1,69 @@
+# make test        lint, types and all tests
+# make demo        two networks compiled, emulated and compared with the float networks
+# make benchmarks  speed next to a named opponent
+# make lint        ruff and mypy alone
+# make clean       back to a fresh clone
+#
+# Needs Python 3.11 or later with venv, and for the tests a C++ compiler (the independent Xylo simulator is built from source).
+# Each target sets up what it needs: .venv, and .venv-xylosim for tests and benchmarks.
+
+ifeq ($(origin PYTHON),undefined)
+PYTHON := $(shell python3.11 -c '' 2>/dev/null && echo python3.11 || echo python3)
+endif
+WORKERS ?= 2
+PYTEST_ARGS ?=
+
+XYLOSIM := 0.1.3
+PACKAGES := nirhw passes targets hw_configs
+
+VENV := .venv/bin
+# stamps: older than pyproject.toml, or of another xylosim, means set up again
+ENV := .venv/.installed
+ORACLE := .venv-xylosim/.installed-$(XYLOSIM)
+PIP_FLAGS := -qq --disable-pip-version-check
+
+export NIRHW_XYLOSIM_PYTHON ?= $(CURDIR)/.venv-xylosim/bin/python
+# the oracle is built while lint and mypy run
+MAKEFLAGS += --jobs=2
+
+.PHONY: demo test test-exporters lint benchmarks clean
+.DELETE_ON_ERROR:
+
+demo: $(ENV)
+	$(VENV)/python demo/run.py
+
+test: lint $(ORACLE)
+	$(VENV)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
+
+# graphs from the real exporters, each in its own environment; not part of make test
+EXPORTERS ?=
+TORCH_INDEX ?=
+test-exporters: $(ENV)
+	$(VENV)/python tests/exporters/run.py --venvs .venv-exporters --out .venv-exporters/out $(if $(TORCH_INDEX),--torch-index $(TORCH_INDEX)) $(EXPORTERS)
+	NIRHW_EXPORTS=$(CURDIR)/.venv-exporters/out $(VENV)/python -m pytest tests/exporters
+
+lint: $(ENV)
+	@rm -rf build/typing
+	$(VENV)/ruff check .
+	$(VENV)/ruff format --check .
+	@# one package in four folders: mypy reads it where links put it together
+	@mkdir -p build/typing/nirhw
+	@ln -s $(addprefix ../../../,$(filter-out %/__pycache__,$(wildcard nirhw/*)) $(filter-out nirhw,$(PACKAGES))) build/typing/nirhw
+	$(VENV)/mypy
+
+benchmarks: $(ENV) $(ORACLE)
+	@set -e; for script in tests/benchmarks/*.py; do echo "== $$script"; $(VENV)/python $$script; done
+
+clean:
+	rm -rf .venv .venv-xylosim .venv-exporters .pytest_cache .hypothesis .ruff_cache .mypy_cache build dist out nirhw.egg-info
+	find $(PACKAGES) demo tests -name __pycache__ -prune -exec rm -rf {} +
+
+$(ENV): pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(VENV)/python -m pip install $(PIP_FLAGS) --editable '.[dev,report]'
+	@touch $@
+
+$(ORACLE):
+	$(PYTHON) -m venv .venv-xylosim
+	.venv-xylosim/bin/python -m pip install $(PIP_FLAGS) numpy xylosim==$(XYLOSIM)
+	@touch $@
