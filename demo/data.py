@@ -59,9 +59,7 @@ def digits() -> tuple[Split, Split]:
     from sklearn.model_selection import train_test_split
 
     images, labels = load_digits(return_X_y=True)
-    parts = train_test_split(
-        images, labels, test_size=DIGIT_TEST_SHARE, random_state=SPLIT_SEED, shuffle=True, stratify=labels
-    )
+    parts = train_test_split(images, labels, test_size=DIGIT_TEST_SHARE, random_state=SPLIT_SEED, shuffle=True, stratify=labels)
     train_images, test_images, train_labels, test_labels = parts
     return _digit_split(train_images, train_labels), _digit_split(test_images, test_labels)
 

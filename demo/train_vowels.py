@@ -173,9 +173,7 @@ def main() -> None:
     report(network, "test", test_split)
     network.export(NETWORKS / "vowels_cubalif.nir")
     test_split.save(NETWORKS / "vowels_test.npz", dt=DT, reset="subtract")
-    train_split.first_of_each_class(CALIBRATION_PER_CLASS).save(
-        NETWORKS / "vowels_calibration.npz", dt=DT, reset="subtract"
-    )
+    train_split.first_of_each_class(CALIBRATION_PER_CLASS).save(NETWORKS / "vowels_calibration.npz", dt=DT, reset="subtract")
 
 
 if __name__ == "__main__":

@@ -250,9 +250,7 @@ class Hdf5Reader:
             ReadError: NIRHW-E012 where the object was opened before: it has two names, or contains itself.
         """
         if address in self._seen:
-            raise self.refusal(
-                "NIRHW-E012", "an object is linked twice, or contains itself", _NEVER_WRITTEN, _FIX_WRITE
-            )
+            raise self.refusal("NIRHW-E012", "an object is linked twice, or contains itself", _NEVER_WRITTEN, _FIX_WRITE)
         self._seen.add(address)
         self._source.allow(_HEADER_ALLOWANCE)
         parsed = DataObjects(self._source, address)
@@ -490,9 +488,7 @@ class Hdf5Reader:
             )
         return filters
 
-    def _chunk_index(
-        self, address: int, shape: tuple[int, ...], chunk: list[int]
-    ) -> dict[tuple[int, ...], tuple[int, int, int]]:
+    def _chunk_index(self, address: int, shape: tuple[int, ...], chunk: list[int]) -> dict[tuple[int, ...], tuple[int, int, int]]:
         """Return address, size and filter mask of each chunk by its origin; all chunks must be there."""
         number = math.prod(-(-n // c) for n, c in zip(shape, chunk, strict=True))
         entry = 16 + 8 * (len(chunk) + 1)
@@ -574,8 +570,7 @@ def _number_encodings() -> dict[bytes, np.dtype[Any]]:
 _NUMBERS = _number_encodings()
 # h5py writes booleans as an enumeration of one-byte integers; names are padded to 8 bytes in old messages only
 _BOOLEANS = tuple(
-    struct.pack("<BBBBIHH", 0x10, 8, 0, 0, 1, 0, 8) + names + b"\0\1"
-    for names in (b"FALSE\0\0\0TRUE\0\0\0\0", b"FALSE\0TRUE\0")
+    struct.pack("<BBBBIHH", 0x10, 8, 0, 0, 1, 0, 8) + names + b"\0\1" for names in (b"FALSE\0\0\0TRUE\0\0\0\0", b"FALSE\0TRUE\0")
 )
 
 

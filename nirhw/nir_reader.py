@@ -337,7 +337,7 @@ class _Builder:
                 f"more than {MAX_DELAY} steps are taken for a mistake in the unit of delays or of dt",
                 "give delays and dt in seconds",
             )
-        steps = np.floor(np.round(wanted, 9) + 0.5).astype(np.int64)
+        steps: Ints = np.floor(np.round(wanted, 9) + 0.5).astype(np.int64)
         off = float(np.max(np.abs(steps - wanted), initial=0.0))
         if off > 1e-6:
             self.deviations.append(

@@ -107,17 +107,11 @@ class Target:
         known = {f.name: f for f in fields(self.options)}
         for name in given:
             if name not in known:
-                raise error(
-                    "NIRHW-E002", f"target {self.name} has no option '{name}'", fix=f"one of {', '.join(known)}"
-                )
+                raise error("NIRHW-E002", f"target {self.name} has no option '{name}'", fix=f"one of {', '.join(known)}")
         for name, value in given.items():
             default = known[name].default
             numeric = isinstance(default, int | float) and not isinstance(default, bool)
-            fits = (
-                isinstance(value, int | float) and not isinstance(value, bool)
-                if numeric
-                else isinstance(value, type(default))
-            )
+            fits = isinstance(value, int | float) and not isinstance(value, bool) if numeric else isinstance(value, type(default))
             if not fits or (isinstance(default, int) and not isinstance(default, bool) and not isinstance(value, int)):
                 raise error("NIRHW-E002", f"option '{name}' takes {type(default).__name__}, got {value!r}")
             allowed = known[name].metadata.get("choices")

@@ -57,7 +57,15 @@ def legal() -> Network:
         Projection("a->c", "a", "c", "in", same, steps(0, 3), "target"),
         Projection("c->d", "c", "d", "in", same),
     )
-    return Network({p.name: p for p in populations}, projections, {"in": "in"}, {"out": "a", "sum": "d"}, {"out": (2,), "sum": (2,)}, 1e-3, "euler")
+    return Network(
+        {p.name: p for p in populations},
+        projections,
+        {"in": "in"},
+        {"out": "a", "sum": "d"},
+        {"out": (2,), "sum": (2,)},
+        1e-3,
+        "euler",
+    )
 
 
 def with_population(name: str, change: Callable[[Population], Population]) -> Network:

@@ -359,9 +359,7 @@ def virtual(secret: Path) -> Callable[[h5py.File], None]:
     ],
     ids=lambda x: getattr(x, "__name__", x),
 )
-def test_other_files_are_not_read(
-    make: Callable[[Path], Callable[[h5py.File], None]], node: str, tmp_path: Path
-) -> None:
+def test_other_files_are_not_read(make: Callable[[Path], Callable[[h5py.File], None]], node: str, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     with h5py.File(secret, "w") as file:
         file["x"] = np.arange(3, dtype="f4")
@@ -400,9 +398,7 @@ def test_unreadable_file(tmp_path: Path) -> None:
     assert refused(tmp_path / "a.nir").code == "NIRHW-E005"
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"hello", b"\x89HDF\r\n\x1a\n", b"\x89HDF\r\n\x1a\n" + bytes(500), bytes(4096)]
-)
+@pytest.mark.parametrize("content", [b"", b"hello", b"\x89HDF\r\n\x1a\n", b"\x89HDF\r\n\x1a\n" + bytes(500), bytes(4096)])
 def test_other_contents(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.nir").write_bytes(content)
     assert refused(tmp_path / "a.nir").code == "NIRHW-E010"
@@ -620,9 +616,7 @@ def test_source_reads_nothing_past_the_end_or_the_allowance() -> None:
 # -- names ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "name", ["\x1b[2J\x1b]0;x\x07", "<script>alert(1)</script>", "[red]x[/red]", "..", "日本", "a b"]
-)
+@pytest.mark.parametrize("name", ["\x1b[2J\x1b]0;x\x07", "<script>alert(1)</script>", "[red]x[/red]", "..", "日本", "a b"])
 def test_names_come_through_as_data_and_leave_escaped(name: str, tmp_path: Path) -> None:
     def good_node(file: h5py.File) -> None:
         group = file["node/nodes"].create_group(name)
@@ -680,14 +674,10 @@ def good_files() -> list[bytes]:
 def mutate(data: bytes, dice: random.Random) -> bytes:
     """Return ``data`` with one to eight faults; signatures and fields near them are hit more often than chance."""
     mutant = bytearray(data)
-    marks = [
-        i for s in (b"TREE", b"HEAP", b"SNOD", b"GCOL", b"OHDR") if (i := data.find(s, dice.randrange(len(data)))) >= 0
-    ]
+    marks = [i for s in (b"TREE", b"HEAP", b"SNOD", b"GCOL", b"OHDR") if (i := data.find(s, dice.randrange(len(data)))) >= 0]
     words = [0, 1, 2, 7, 255, 65_535, 2**31, 2**32 - 1, 2**63, 2**64 - 1, len(data), len(data) - 8, *marks]
     for _ in range(dice.choice((1, 1, 1, 2, 3, 8))):
-        near = (
-            dice.choice(marks) + dice.randrange(200) if marks and dice.random() < 0.5 else dice.randrange(len(mutant))
-        )
+        near = dice.choice(marks) + dice.randrange(200) if marks and dice.random() < 0.5 else dice.randrange(len(mutant))
         place = min(near, len(mutant) - 9)
         match dice.randrange(6):
             case 0:

@@ -28,7 +28,8 @@ def _blocks(report: Mapping[str, Any]) -> Iterable[Any]:
     yield f"{printable(report['title'])}  (target {report['target']})"
     step = "counts in steps (dt = 1)" if report["counts_in_steps"] else f"dt = {report['dt']:g} s"
     added = f", {report['added_neurons']} added by the compiler" if report["added_neurons"] else ""
-    yield f"{report['neurons']} neurons{added}; {step}, {report['integrator']} integrator, reset asked for: {printable(report['reset'])}"
+    asked = printable(report["reset"])
+    yield f"{report['neurons']} neurons{added}; {step}, {report['integrator']} integrator, reset asked for: {asked}"
     yield f"binding resource: {report['binding_resource']}\n"
     yield table(
         "Resources",

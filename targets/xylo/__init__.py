@@ -7,7 +7,6 @@ from typing import Any
 
 from nirhw.passes.canonicalize import CANONICALIZE
 from nirhw.passes.merge_parallel import MergeParallel
-
 from nirhw.pipeline import Pass, Target
 
 from .bias import AddBiasNeurons

@@ -217,7 +217,7 @@ class XyloEmulator:
         if values.dtype.kind == "i" and values.size and values.min() < 0:
             raise error("NIRHW-E051", "input has negative counts", fix="give event counts of 0 or more")
         # 255 is above the cap of 15, which the kernel applies
-        return np.minimum(values, 255).astype(np.uint8, order="C")
+        return np.asarray(np.minimum(values, 255), dtype=np.uint8, order="C")
 
     def _lane_state(self, n_samples: int, state: XyloState | None) -> LaneState:
         values = np.zeros((n_samples, 3 * self._lanes), np.int16)
@@ -402,7 +402,7 @@ def _weights_by_row(config: XyloConfiguration, first_output: int, neuron_lanes: 
 def _chunks(weights: Int16) -> Int64:
     """How many times each row's largest weight fits in int16, at least once."""
     high, low = weights.max(axis=1, initial=1).astype(np.int64), weights.min(axis=1, initial=-1).astype(np.int64)
-    return np.maximum(32767 // np.maximum(high, -low), 1)
+    return np.asarray(np.maximum(32767 // np.maximum(high, -low), 1), dtype=np.int64)
 
 
 def _synapses(weights: Int16) -> dict[str, Array]:

@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from nirhw.passes.retime import schedule, unaligned
 from numpy.typing import NDArray
 
 from nirhw.diagnostics import error
 from nirhw.network import Ints, Membrane, Network, Population, Port, Projection
 from nirhw.operators import Operator, Scaling, Sparse, frozen
+from nirhw.passes.retime import schedule, unaligned
 from nirhw.pipeline import Context
 
 from .legalize import over_limit

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from nirhw.targets.xylo.check import check
-from nirhw.targets.xylo.config import XyloConfiguration
 
 import nirhw
 from nirhw.hardware import load_hardware
+from nirhw.targets.xylo.check import check
+from nirhw.targets.xylo.config import XyloConfiguration
 from tests import builders as b
 
 HARDWARE = load_hardware("xylo-audio2")

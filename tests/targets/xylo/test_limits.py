@@ -15,9 +15,7 @@ from tests import builders as b
 SUBTRACT = {"dt": b.DT, "reset": "subtract"}
 
 
-def layered(
-    n_in: int = 4, sizes: tuple[int, ...] = (6, 3), fan: Callable[[int, int], np.ndarray] | None = None
-) -> nir.NIRGraph:
+def layered(n_in: int = 4, sizes: tuple[int, ...] = (6, 3), fan: Callable[[int, int], np.ndarray] | None = None) -> nir.NIRGraph:
     nodes: dict[str, object] = {}
     for k, (pre, post) in enumerate(zip((n_in, *sizes), sizes, strict=False)):
         nodes[f"w{k}"] = nir.Linear(fan(post, pre)) if fan else b.linear(post, pre, k, 0.1)
@@ -86,10 +84,7 @@ def test_recurrent_connections_are_counted_in_all() -> None:
     nirhw.compile(layered(4, (128, 124, 124, 3), filled), "xylo-imu", **SUBTRACT)  # 128 * 124 + 124 * 124 = 31248
     failure = refusal(layered(4, (128, 126, 126, 3), filled), "xylo-imu")
     assert failure.code == "NIRHW-E035"
-    assert (
-        "32004 recurrent connections are needed" in failure.diagnostics[0].what
-        and "31744" in failure.diagnostics[0].what
-    )
+    assert "32004 recurrent connections are needed" in failure.diagnostics[0].what and "31744" in failure.diagnostics[0].what
 
 
 def test_fan_out_is_the_union_over_both_synapses() -> None:
@@ -155,9 +150,7 @@ def expressions() -> dict[str, tuple[nir.NIRGraph, str]]:
         n=b.lif(3),
     )
     negative = b.chain(4, 3, w=b.linear(3, 4), n=b.cubalif(3, threshold=-1.0))
-    idle = b.chain(
-        4, 3, w=b.linear(3, 4), n=nir.LIF(tau=8e-3 * one, r=0 * one, v_leak=0 * one, v_threshold=one, v_reset=0 * one)
-    )
+    idle = b.chain(4, 3, w=b.linear(3, 4), n=nir.LIF(tau=8e-3 * one, r=0 * one, v_leak=0 * one, v_threshold=one, v_reset=0 * one))
     slow = b.chain(4, 3, w=b.linear(3, 4), n=b.cubalif(3, tau_syn=1e5))
     late = b.chain(4, 3, w=nir.Affine(b.weights(3, 4), one), d=nir.Delay(2e-3 * one), n=b.cubalif(3))
     return {
@@ -178,9 +171,7 @@ def test_what_cannot_be_expressed_is_refused_with_a_proposal(name: str) -> None:
 
 
 def test_check_returns_all_findings_at_once() -> None:
-    net = b.chain(
-        20, 30, w=b.linear(1100, 20), n=b.cubalif(1100), w2=b.linear(30, 1100), o=b.cubalif(30, threshold=-1.0)
-    )
+    net = b.chain(20, 30, w=b.linear(1100, 20), n=b.cubalif(1100), w2=b.linear(30, 1100), o=b.cubalif(30, threshold=-1.0))
     found = nirhw.check(net, "xylo", **SUBTRACT)
     assert len([d for d in found if d.code == "NIRHW-E031"]) == 3 and any(d.code == "NIRHW-E030" for d in found)
     assert nirhw.check(layered(), "xylo", **SUBTRACT) == ()

@@ -106,9 +106,7 @@ def test_a_delay_of_the_input_is_exact_for_counts() -> None:
 
 def test_delays_by_neuron_use_one_shared_chain() -> None:
     wait = nir.Delay(np.array([0, 1, 1, 3]) * b.DT)
-    net = b.chain(
-        4, 2, fc=nir.Linear(0.2 * np.eye(4)), lif1=b.cubalif(4), wait=wait, fc2=b.linear(2, 4, 2), lif2=b.cubalif(2)
-    )
+    net = b.chain(4, 2, fc=nir.Linear(0.2 * np.eye(4)), lif1=b.cubalif(4), wait=wait, fc2=b.linear(2, 4, 2), lif2=b.cubalif(2))
     model = nirhw.compile(net, "xylo", **SUBTRACT)
     assert model.report.data["added_neurons"] == 3 + 1 + 1  # stage 1 carries three neurons, stages 2 and 3 one each
     x = b.spikes(200, 4, rate=0.3, batch=8)
@@ -186,9 +184,7 @@ def test_cubali_pairs_and_a_threshold_are_one_neuron() -> None:
     one = np.ones(5)
 
     def filt(tau_syn: float) -> nir.CubaLI:
-        return nir.CubaLI(
-            tau_syn=tau_syn * b.DT * one, tau_mem=8 * b.DT * one, r=8 * one, v_leak=0 * one, w_in=tau_syn * one
-        )
+        return nir.CubaLI(tau_syn=tau_syn * b.DT * one, tau_mem=8 * b.DT * one, r=8 * one, v_leak=0 * one, w_in=tau_syn * one)
 
     nodes = {"wa": b.linear(5, 4, 1), "fa": filt(2), "wb": b.linear(5, 4, 2), "fb": filt(8), "n": nir.Threshold(3 * one),
              "fc": b.linear(2, 5, 3), "o": b.cubalif(2)}  # fmt: skip
@@ -211,9 +207,7 @@ def test_cubali_pairs_and_a_threshold_are_one_neuron() -> None:
 @pytest.mark.parametrize("source", ["hidden", "input"])
 def test_an_analog_readout_follows_the_reference(source: str) -> None:
     if source == "hidden":
-        net = b.chain(
-            6, 3, fc1=b.linear(20, 6, 1, 0.1, 0.02), lif1=b.cubalif(20), fc2=b.linear(3, 20, 2), o=b.li(3, 16)
-        )
+        net = b.chain(6, 3, fc1=b.linear(20, 6, 1, 0.1, 0.02), lif1=b.cubalif(20), fc2=b.linear(3, 20, 2), o=b.li(3, 16))
     else:
         net = b.chain(6, 3, fc=b.linear(3, 6, 1), o=b.li(3, 16))
     model = nirhw.compile(net, "xylo", **SUBTRACT)
@@ -410,9 +404,7 @@ def test_error_scaling_is_never_worse_than_max_scaling() -> None:
     """Per neuron: squared error of its weights at its scale, from the configuration alone."""
     for seed in range(6):
         dense = b.weights(20, 8, seed)
-        net = b.chain(
-            8, 5, fc1=nir.Linear(dense), lif1=b.cubalif(20), fc2=b.linear(5, 20, seed + 50), lif2=b.cubalif(5)
-        )
+        net = b.chain(8, 5, fc1=nir.Linear(dense), lif1=b.cubalif(20), fc2=b.linear(5, 20, seed + 50), lif2=b.cubalif(5))
         losses = []
         for scaling in ("error", "max"):
             model = nirhw.compile(net, "xylo", options={"scaling": scaling}, **SUBTRACT)
