@@ -205,6 +205,8 @@ def inspect(
     reset: ResetKind = None,
     integrator: IntegratorName = None,
     option: TargetOption = None,
+    as_dot: Annotated[bool, typer.Option("--dot", help="Print the network as a Graphviz diagram.")] = False,
+    as_mermaid: Annotated[bool, typer.Option("--mermaid", help="Print the network as a Mermaid diagram.")] = False,
     json: AsJson = False,
 ) -> int:
     """Show a network as nirhw reads it; with --target, also after each pass."""
@@ -231,6 +233,11 @@ def inspect(
                 findings = compile(file, **arguments, observer=lambda *seen: stages.append(seen)).findings
         except NirhwError as reason:
             failure = reason
+    if as_dot or as_mermaid:
+        from nirhw import diagram
+
+        print((diagram.dot if as_dot else diagram.mermaid)(stages[0][2]), end="")
+        return out.DONE
     if not json:
         _show_stages(file, stages)
         if failure is None:
