@@ -5,6 +5,7 @@ Run by ``make demo``.  Artifacts and reports go to the folder ``out``.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from rich.progress import Progress
 import nirhw
 from nirhw.fidelity import Share
 from nirhw.files import write_whole
-from nirhw.report.text import table
+from nirhw.report.text import WIDTH, table
 
 HERE = Path(__file__).parent
 OUT = HERE.parent / "out"
@@ -40,7 +41,7 @@ NETWORKS = (
 
 def main() -> None:
     """Run every network on every target and print one table."""
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else WIDTH)  # without a terminal rich would take 80 columns
     OUT.mkdir(exist_ok=True)
     rows = []
     for network in NETWORKS:
