@@ -73,8 +73,6 @@ CODES: Mapping[str, Code] = MappingProxyType(
         "NIRHW-W005": Code("meaning", "population fires without input"),
         "NIRHW-W006": Code("read", "batch or time axis dropped from a shape"),
         "NIRHW-W010": Code("quantize", "weights or biases clipped"),
-        "NIRHW-W011": Code("legalize", "state may saturate"),
-        "NIRHW-W012": Code("legalize", "a binding limit is only inferred"),
     }
 )
 

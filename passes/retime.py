@@ -57,7 +57,7 @@ def schedule(network: Network, hop: Callable[[Projection], int]) -> Schedule:
     return Schedule(lag, extra)
 
 
-def unaligned(network: Network, hop: Callable[[Projection], int], lag: Mapping[str, int]) -> dict[str, Ints]:
+def unaligned(network: Network, hop: Callable[[Projection], int]) -> dict[str, Ints]:
     """Return the extra delays when only NIR's own delays are kept, and branches may meet out of step.
 
     A recurrent edge is one step late already, which its hop provides.

@@ -49,7 +49,7 @@ class AlignDelays:
         base = sum(p.size for p in network.populations.values() if layers[p.name] == "hidden")
         room = context.hardware["hidden_neurons"] - base
         extra: Mapping[str, Ints] = plan.extra
-        kept = unaligned(network, hop, plan.lag)
+        kept = unaligned(network, hop)
         early = {n: plan.extra[n] - kept[n] for n in extra if np.any(plan.extra[n] > kept[n])}
         if early and align != "always":
             needed = sum(int(m.sum()) for m in _stages(network, plan.extra, relayed).values())
