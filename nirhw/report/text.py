@@ -64,7 +64,7 @@ def _time_cells(fit: Mapping[str, Any]) -> tuple[Any, ...]:
         fit["quantity"],
         fit["neurons"],
         f"{fit['wanted']:.4g}",
-        fit["code"],
+        f"{fit['code']:g}",
         f"{fit['achieved']:.4g}",
         f"{fit['error']:+.1%}",
     )

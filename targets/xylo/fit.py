@@ -10,11 +10,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from nirhw.fits import time_constant_fits
 from nirhw.network import Ints, Network, Population, Port
 from nirhw.operators import Array, frozen
 from nirhw.pipeline import Context
-
-from .options import TimeConstantFit
 
 #: code of a synapse that should not filter at all: code 0 would kill it
 SHORTEST_SYNAPSE = 1
@@ -104,11 +103,7 @@ def _factor(port: Port, membrane_gain: Array, syn: Ints, ratio: Array, gain: str
 
 
 def _record_fit(context: Context, pop: Population, quantity: str, wanted: Array, code: Ints) -> None:
-    pairs, counts = np.unique(np.stack([wanted, code.astype(np.float64)]), axis=1, return_counts=True)
-    fits = [
-        TimeConstantFit(pop.name, quantity, int(n), float(w), int(c), float(2.0**c))
-        for (w, c), n in zip(pairs.T, counts, strict=True)
-    ]
+    fits = time_constant_fits(pop.name, quantity, wanted, code, 2.0**code)
     context.record.times.extend(fits)
     worst = max((abs(f.error) for f in fits), default=0.0)
     if worst > 1e-6:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nirhw.fits import TensorFit, TimeConstantFit
 from nirhw.network import Ints
 from nirhw.operators import Array
 
@@ -48,37 +49,6 @@ class XyloOptions:
     input_peak: int = field(
         default=15, metadata={"range": (1, 15), "help": "largest count per input channel and step that will be sent"}
     )
-
-
-@dataclass(frozen=True)
-class TimeConstantFit:
-    """A wanted time constant and what the chip's code achieves; steps of dt, one entry per distinct value."""
-
-    population: str
-    quantity: str
-    neurons: int
-    wanted: float
-    code: int
-    achieved: float
-
-    @property
-    def error(self) -> float:
-        """Relative error of the achieved time constant; 0 where an integrator was wanted (its leak is listed apart)."""
-        return self.achieved / self.wanted - 1.0 if 0 < self.wanted < np.inf else 0.0
-
-
-@dataclass(frozen=True)
-class TensorFit:
-    """How well a weight tensor survived quantization."""
-
-    name: str
-    nodes: tuple[str, ...]
-    weights: int
-    scale: tuple[float, float]
-    shift: int
-    sqnr_db: float
-    zeroed: float
-    clipped: float
 
 
 @dataclass

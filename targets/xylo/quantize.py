@@ -13,17 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nirhw.fits import tensor_fit
 from nirhw.network import Network, Population, Projection, Quantized
+from nirhw.numerics import Grid, least_error_scale, percentile_scale
 from nirhw.operators import Array, frozen
 from nirhw.pipeline import Context
-
-from .options import TensorFit
 
 STATE_MAX = 32767
 #: the membrane may reach the threshold plus this many times a step in which all sources fire at once
 PEAK_STEPS = 2.0
-#: ranges tried for the least error, as shares of a neuron's largest weight: below 1 they clip, above 1 they only move the grid
-RANGE_FACTORS = (1.0, 0.99, 1.01, 0.98, 1.02, 0.96, 1.04, 0.9, 0.8, 0.7)
 #: a relay of an input needs weights of both matrices in proportion
 RELAY_SHIFT_SPREAD = 5
 
@@ -170,67 +168,30 @@ def _refined(scale: Array, row: _Rows, context: Context) -> Array:
     options, shifts = context.options, context.record.shifts
     if options.scaling == "max" or not row.weights:
         return frozen(scale)
-    w_max = context.hardware["weight_max"]
     stacked = np.concatenate([w / 2.0 ** shifts[row.matrix[n]] for n, w in row.weights.items()], axis=1)
+    neuron = np.repeat(np.arange(scale.size), stacked.shape[1])
+    grid = _grid(context)
     if options.scaling == "percentile":
-        size = np.where(stacked == 0.0, np.nan, np.abs(stacked))
-        empty = np.all(np.isnan(size), axis=1)
-        size[empty] = 1.0
-        wanted = w_max / np.nanpercentile(size, options.percentile, axis=1)
-        return frozen(np.where(empty, scale, np.minimum(np.maximum(wanted, scale), row.cap)))
-    best, least = scale, np.full(scale.shape, np.inf)
-    for share in RANGE_FACTORS:
-        tried = np.minimum(scale / share, row.cap)
-        integers = _integers(stacked * tried[:, None], context)
-        loss = ((integers / tried[:, None] - stacked) ** 2).sum(axis=1)
-        better = loss < least * (1.0 - 1e-9)
-        best, least = np.where(better, tried, best), np.where(better, loss, least)
-    return frozen(best)
+        wanted = percentile_scale(stacked.ravel(), neuron, scale.size, grid, options.percentile)
+        return frozen(np.where(np.isfinite(wanted), np.minimum(np.maximum(wanted, scale), row.cap), scale))
+    return frozen(least_error_scale(stacked.ravel(), neuron, scale, grid, row.cap))
 
 
-def _integers(values: Array, context: Context) -> Array:
-    rounded = np.trunc(values) if context.options.rounding == "truncate" else np.rint(values)
-    return np.clip(rounded, context.hardware["weight_min"], context.hardware["weight_max"])
+def _grid(context: Context) -> Grid:
+    hardware = context.hardware
+    return Grid(hardware["weight_min"], hardware["weight_max"], truncate=context.options.rounding == "truncate")
 
 
 def _rounded(proj: Projection, weights: Array, scale: Array, matrix: str, context: Context) -> Quantized:
     from scipy.sparse import csr_array
 
     shift = context.record.shifts[matrix]
-    exact = weights * scale[:, None] / 2.0**shift
-    integers = _integers(exact, context)
-    context.record.tensors.append(_tensor_fit(proj, weights, integers, exact, scale, shift))
-    _list_rounding(proj, context.record.tensors[-1], context)
-    return Quantized(csr_array(integers.astype(np.int64)), shift, scale)
-
-
-def _tensor_fit(proj: Projection, weights: Array, integers: Array, exact: Array, scale: Array, shift: int) -> TensorFit:
-    present = weights != 0.0
-    total = int(present.sum())
-    got = integers * 2.0**shift / scale[:, None]
-    noise, signal = float(((got - weights) ** 2).sum()), float((weights**2).sum())
-    sqnr = np.inf if noise == 0.0 else 10.0 * np.log10(max(signal, 1e-300) / noise)
-    clipped = np.abs(exact - integers) > 1.0
-    return TensorFit(
-        proj.name,
-        proj.nodes,
-        total,
-        (float(scale.min(initial=np.inf)), float(scale.max(initial=0.0))),
-        shift,
-        float(sqnr),
-        float((present & (integers == 0)).sum() / max(total, 1)),
-        float(clipped.sum() / max(total, 1)),
-    )
-
-
-def _list_rounding(proj: Projection, fit: TensorFit, context: Context) -> None:
+    integers = _grid(context).nearest(weights * scale[:, None] / 2.0**shift)
+    fit = tensor_fit(proj.name, proj.nodes, weights, integers, scale[:, None], shift)
+    context.record.tensors.append(fit)
     if np.isfinite(fit.sqnr_db):
-        context.deviate(
-            "rounded",
-            "weights",
-            proj.nodes,
-            f"8-bit weights: {fit.sqnr_db:.1f} dB, {fit.zeroed:.1%} become zero, {fit.clipped:.1%} clipped",
-        )
+        context.deviate("rounded", "weights", proj.nodes, f"8-bit weights: {fit.phrase}")
+    return Quantized(csr_array(integers.astype(np.int64)), shift, scale)
 
 
 def _with_registers(pop: Population, scale: Array, context: Context) -> Population:

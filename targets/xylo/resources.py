@@ -19,7 +19,7 @@ def resources(config: XyloConfiguration, io_map: Mapping[str, Any], hardware: Ha
     """Return resources, time constants, tensors, delays, placement and the clock a step needs."""
     return {
         "resources": _usage(config, hardware),
-        "time_constants": [{**asdict(f), "error": f.error} for f in record.times],
+        "time_constants": [f.as_row() for f in record.times],
         "tensors": [asdict(t) for t in record.tensors],
         "delays": record.delays,
         "placement": _placement(io_map, record),
