@@ -17,6 +17,9 @@ BUILT_IN: Mapping[str, str] = {
     "xylo-audio2": "nirhw.targets.xylo:TARGET",
     "xylo-audio3": "nirhw.targets.xylo:TARGET",
     "xylo-imu": "nirhw.targets.xylo:TARGET",
+    "speck": "nirhw.targets.speck:TARGET",
+    "speck2f": "nirhw.targets.speck:TARGET",
+    "speck2e": "nirhw.targets.speck:TARGET",
 }
 
 
@@ -126,5 +129,5 @@ def _option_info(field: Any) -> OptionInfo:
         type(default).__name__,
         default,
         field.metadata.get("help", ""),
-        tuple(field.metadata.get("choices", ())),
+        tuple(str(c) for c in field.metadata.get("choices", ())),
     )
