@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from itertools import pairwise
+from pathlib import Path
 
 import nir
 import numpy as np
@@ -347,3 +348,37 @@ def random_network(dice: random.Random) -> tuple[nir.NIRGraph, list[tuple[str, s
         nodes[f"conv{layer}"], nodes[f"fire{layer}"] = node, neurons(*shape)
         names.append(f"fire{layer}")
     return chain(first, shape, **nodes), list(pairwise(names))
+
+
+def test_a_saved_model_is_the_same_model(tmp_path) -> None:
+    net, _ = random_network(random.Random(4))
+    model = nirhw.compile(net, **SUBTRACT)
+    model.save(tmp_path / "net.nirhw")
+    loaded = nirhw.load(tmp_path / "net.nirhw")
+    assert loaded.to_bytes() == model.to_bytes() == nirhw.compile(net, **SUBTRACT).to_bytes()
+    shape = model.io_map["inputs"]["in"]["shape"]
+    spikes = (np.random.default_rng(0).random((12, *shape)) < 0.2).astype(np.int64)
+    assert np.array_equal(loaded.emulate(spikes).spikes, model.emulate(spikes).spikes)
+    assert type(model.config).from_json(model.config.to_json()).to_dict() == model.config.to_dict()
+    assert "exact per core given the order" in loaded.report.to_text()
+
+
+def test_the_paper_network_maps_to_five_cores(zoo) -> None:
+    model = nirhw.compile(zoo("repo_cnn_sinabs"), **SUBTRACT)
+    rows = {r["resource"]: r["used"] for r in model.report.data["resources"]}
+    assert rows["cores"] == 5 and not any(d.is_error for d in model.findings)
+    kernel_words = sorted(v for k, v in rows.items() if "kernel" in k)
+    neuron_words = sorted(v for k, v in rows.items() if "neuron" in k)
+    # the figures that sinabs' own formulas gave for this network
+    assert kernel_words == [1024, 2048, 4096, 4096, 32768] and neuron_words == [10, 256, 512, 4096, 4096]
+    spikes = (np.random.default_rng(0).random((20, 2, 34, 34)) < 0.02).astype(np.int64)
+    run = model.emulate(spikes, record=list(model.io_map["populations"])[:1])
+    assert run.spikes.shape == (20, 10) and run.spikes.sum() > 0
+
+
+def test_the_digits_keep_their_accuracy() -> None:
+    folder = Path(__file__).parents[3] / "demo/networks"
+    data = np.load(folder / "digits_test.npz")
+    model = nirhw.compile(folder / "digits_conv_if.nir", **SUBTRACT)
+    found = model.fidelity(data["spikes"], data["labels"])
+    assert found.accuracy.value > 0.97 and found.agreement.value > 0.97
