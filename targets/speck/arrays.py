@@ -74,8 +74,8 @@ def geometry_table(cores: Sequence[CnnLayerConfig], lanes: int) -> Int64:
         for k, destination in enumerate(core.destinations):
             sends = destination.enable and destination.layer != READOUT_ID
             columns = slice(kernel.DESTINATION + 3 * k, kernel.DESTINATION + 3 * k + 3)
-            target = pack(destination.layer, destination.feature_shift, 0, 0)
-            row[columns] = (destination.layer if sends else -1, _log2(destination.pooling), target)
+            packed = int(pack(destination.layer, destination.feature_shift, 0, 0))
+            row[columns] = (destination.layer if sends else -1, _log2(destination.pooling), packed)
     return table
 
 

@@ -149,7 +149,7 @@ def _switch_rules(number: int, core: CnnLayerConfig) -> Iterator[Diagnostic]:
 
 
 def _destination_rules(config: SpeckConfiguration, hardware: Hardware) -> Iterator[Diagnostic]:
-    findings = []
+    findings: list[Diagnostic] = []
     for number, core in enumerate(config.cnn_layers):
         size = core.dimensions.output_shape.size
         for to in core.destinations:

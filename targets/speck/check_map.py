@@ -11,7 +11,7 @@ import numpy as np
 from nirhw.diagnostics import Diagnostic
 
 from .config import SpeckConfiguration
-from .emulator import ORDERS
+from .emulator import INPUT_ORDERS, ORDERS
 
 SENSOR_CHANNELS = 2
 
@@ -34,6 +34,8 @@ def map_rules(config: SpeckConfiguration, io_map: Mapping[str, Any]) -> Iterator
         yield _broken(f"a tick of the slow clock every {io_map['tick_rows']} rows, and leak is {'on' if leaks else 'off'}")
     if io_map.get("order", ORDERS[0]) not in ORDERS:
         yield _broken(f"order '{io_map['order']}' is none of {', '.join(ORDERS)}")
+    if io_map.get("input_order", INPUT_ORDERS[0]) not in INPUT_ORDERS:
+        yield _broken(f"input order '{io_map['input_order']}' is none of {', '.join(INPUT_ORDERS)}")
     if not io_map["dt"] > 0:
         yield _broken(f"a time step of {io_map['dt']}")
 

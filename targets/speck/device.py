@@ -78,7 +78,7 @@ class SpeckDevice:
             np.searchsorted(first, spikes[:, 0], side="right") - 1 for first, spikes in zip(starts, trace.spikes, strict=True)
         ]
         outputs = {n: self._frames(trace, row_of, e, rows) for n, e in self._map["outputs"].items()}
-        states = {}
+        states: dict[str, dict[str, Array]] = {}
         for name in names:
             entry = self._map["populations"][name]
             states[name] = {"spikes": self._frames(trace, row_of, entry, rows), "v": self._membranes(trace, entry, rows)}

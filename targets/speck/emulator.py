@@ -32,6 +32,8 @@ Int64 = NDArray[np.int64]
 
 #: order of the spikes of one event: by feature, y, x; by y, x, feature; the first backwards; or random, another each event
 ORDERS = ("feature", "row", "reversed", "shuffled")
+#: order of a row's events that the host sends: by address, or random
+INPUT_ORDERS = ("ascending", "shuffled")
 #: what :attr:`SpeckTrace.counters` counts, ``[sample, core]`` each: events received, events outside the input map, synaptic
 #: updates, spikes, states lifted to the lower bound, sums beyond 16 bits, and the most events that waited at once
 COUNTERS = ("events", "outside", "updates", "spikes", "bounded", "overflows", "queue")

@@ -7,7 +7,7 @@ bound.  Since no neuron is visited twice, the order inside an event only decides
 - Maps are stored ``[y][x][feature]``, features padded to whole blocks of ``LANES``, and the weights of an input channel in the
   same order, split by stride phase: what an event visits are then a few runs of blocks in both.
 - A block is one vector operation: add, bound, compare, subtract or zero.  It answers with bits that say which of its neurons
-  fired, were lifted to the bound, or left 16 bits; mostly there are none.
+  fired, were lifted to the bound, or left 16 bits.
 - States are int16, and their sums saturate (the chip's own rule is not documented).
 - Padding never fires: its weights and states are 0, thresholds are positive, bounds negative.
 - Spikes are brought into the wanted order afterwards: few, compared with visited neurons.
@@ -173,8 +173,10 @@ def _put_in_order(fired: Array, n: int, order: int, salt: int) -> None:
         for k in range(n // 2):
             fired[k], fired[n - 1 - k] = fired[n - 1 - k], fired[k]
     if order == SHUFFLED:
+        lot = _mixed(salt)
         for k in range(n - 1, 0, -1):
-            other = _mixed(salt + k) % (k + 1)
+            lot = _mixed(lot + k)
+            other = lot % (k + 1)
             fired[k], fired[other] = fired[other], fired[k]
 
 
@@ -203,23 +205,27 @@ def _convolve(
         first_neuron = cores[c, FIRST_NEURON]
         threshold, bound = np.int16(cores[c, THRESHOLD]), np.int16(cores[c, BOUND])
         kept = np.int16(0 if cores[c, TO_ZERO] else -1)
+        blocks = (last_x - first_x + 1) * (step // LANES)
         lifted = overflowed = 0
         for row in range(first_y, last_y + 1):
             source = first_weight + (row - low_y) * cores[c, ROW_SIZE] + (first_x - low_x) * step
             at = first_neuron + (row * width + first_x) * step
-            for column in range(first_x, last_x + 1):
-                for feature in range(0, step, LANES):
-                    found = _visit_block(state, at, weights, source, bound, threshold, kept)
-                    at += LANES
-                    source += LANES
-                    if found != 0:
-                        lifted += _ones((found >> 16) & 0xFFFF)
-                        overflowed += _ones(found >> 32)
-                        found &= 0xFFFF
-                        while found != 0:
-                            fired[n] = ((feature + _lowest(found)) << CHANNEL_SHIFT) | (row << Y_SHIFT) | column
-                            found &= found - 1
-                            n += 1
+            feature, column = 0, first_x
+            for _ in range(blocks):
+                found = _visit_block(state, at, weights, source, bound, threshold, kept)
+                at += LANES
+                source += LANES
+                lifted += _ones((found >> 16) & 0xFFFF)
+                overflowed += _ones(found >> 32)
+                found &= 0xFFFF
+                while found != 0:
+                    fired[n] = ((feature + _lowest(found)) << CHANNEL_SHIFT) | (row << Y_SHIFT) | column
+                    found &= found - 1
+                    n += 1
+                feature += LANES
+                if feature == step:
+                    feature = 0
+                    column += 1
         tally[c, BOUNDED] += lifted
         tally[c, OVERFLOWS] += overflowed
         tally[c, UPDATES] += (last_y - first_y + 1) * (last_x - first_x + 1) * cores[c, FEATURES]
@@ -289,9 +295,9 @@ def run_stream(
     for e in range(events.size + 1):
         while mark < marks.shape[0] and marks[mark, POSITION] == e:
             if marks[mark, KIND] == TICK:
-                for c in range(cores.shape[0]):
-                    if cores[c, LEAK]:
-                        _leak(cores, c, biases, state, tally)
+                for leaking in range(cores.shape[0]):
+                    if cores[leaking, LEAK]:
+                        _leak(cores, leaking, biases, state, tally)
             else:
                 recorded[marks[mark, KIND], :] = state
             mark += 1
@@ -302,7 +308,8 @@ def run_stream(
         while depth > 0:
             depth -= 1
             event = todo[depth]
-            c, channel = event >> CORE_SHIFT, (event >> CHANNEL_SHIFT) & MASK
+            c: Any = np.uintp(event >> CORE_SHIFT)  # unsigned: spares a test for negative indices
+            channel = (event >> CHANNEL_SHIFT) & MASK
             y, x = (event >> Y_SHIFT) & MASK, event & MASK
             tally[c, EVENTS] += 1
             tally[c, QUEUE] = max(tally[c, QUEUE], waiting[c])
@@ -316,12 +323,12 @@ def run_stream(
                 continue
             tally[c, SPIKES] += n
             if n > 1:
-                _put_in_order(fired, n, order, _mixed(salt ^ serial))
+                _put_in_order(fired, n, order, salt ^ serial)
             if cores[c, LOGGED]:
                 if logged + n > log.shape[0]:
                     log = _grown(log, logged + n)
                 for k in range(n):
-                    log[logged + k, 0], log[logged + k, 1] = e, (c << CORE_SHIFT) | fired[k]
+                    log[logged + k, 0], log[logged + k, 1] = e, (np.int64(c) << CORE_SHIFT) | fired[k]
                 logged += n
             for k in range(n - 1, -1, -1):  # the last goes to the bottom of the stack
                 spike = fired[k]
