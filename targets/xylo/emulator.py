@@ -10,17 +10,21 @@ Witness: equal to xylosim 0.1.3 (``xylosim.v2``) in all states and spikes on the
 
 from __future__ import annotations
 
+import ctypes
 import os
-from collections.abc import Set
+from collections.abc import Callable, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
+from functools import cache
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nirhw.diagnostics import error
+from nirhw.emulation import native
 from nirhw.targets.xylo.config import NO_ALIAS, XyloConfiguration
 
 Array = NDArray[Any]
@@ -73,19 +77,17 @@ class FlatNetwork(NamedTuple):
 class LaneState(NamedTuple):
     """State in the kernel's layout, ``[sample, lane]``.
 
-    ``values`` has the lanes of the currents of synapse 1, those of synapse 2, those of the membranes; ``spike_words``
-    is ``spikes`` seen as uint64.
+    ``values`` has the lanes of the currents of synapse 1, those of synapse 2, those of the membranes.
     """
 
     values: Int16
     spikes: UInt8
-    spike_words: NDArray[np.uint64]
 
 
 class Recording(NamedTuple):
     """What the kernel writes: ``[sample, time, neuron]`` for spikes, ``[sample, time, lane]`` for ``values``.
 
-    A time axis of length 0 switches a recording off.
+    A last axis of length 0 switches a recording off.
     """
 
     out_spikes: UInt8
@@ -157,6 +159,7 @@ class XyloEmulator:
         self.config = config
         self._net = _flatten(config)
         self._alias = _alias_lanes(config)
+        self._arguments = _network_arguments(self._net, self._alias, config)
         self._lanes = self._net.neurons.shape[1]
         n_hid, first_output, second, membranes = config.n_hidden, self._net.hidden_lanes, self._lanes, 2 * self._lanes
         n_out = config.n_outputs
@@ -199,7 +202,15 @@ class XyloEmulator:
         lanes = self._lane_state(n_samples, state)
         recording = self._recording(n_samples, n_steps, record)
         tally = np.zeros((n_samples, 4), np.int64) if count else None
-        _run_parallel(self._net, self._alias, events, lanes, recording, tally, threads)
+        kernel = _kernel(self._alias is not None, count)
+        arrays = _addresses(events, *lanes, lanes.spikes, *recording, tally)
+        sizes = (recording.spikes.shape[2], recording.values.shape[2], n_steps)
+
+        def run_samples(first: int, last: int) -> None:
+            row, times = np.empty((2, self._net.rows.shape[0]), np.int64)
+            kernel(*self._arguments, *_addresses(row, times), *arrays, *sizes, first, last)
+
+        _run_parallel(run_samples, n_samples, threads)
         return self._trace(lanes, recording, record, tally)
 
     def _events(self, counts: ArrayLike) -> UInt8:
@@ -234,11 +245,11 @@ class XyloEmulator:
                         fix="pass the state of a trace of the same configuration and batch size",
                     )
                 target[...] = given
-        return LaneState(values, spikes, spikes.view(np.uint64))
+        return LaneState(values, spikes)
 
     def _recording(self, n_samples: int, n_steps: int, record: Set[str]) -> Recording:
         def space(wanted: bool, width: int, dtype: type[np.integer[Any]]) -> Array:
-            return np.empty((n_samples, n_steps if wanted else 0, width), dtype)
+            return np.empty((n_samples, n_steps, width if wanted else 0), dtype)
 
         return Recording(
             out_spikes=space(True, self.config.n_outputs, np.uint8),
@@ -262,29 +273,51 @@ class XyloEmulator:
         )
 
 
-def _run_parallel(
-    net: FlatNetwork,
-    alias: Array | None,
-    events: UInt8,
-    lanes: LaneState,
-    recording: Recording,
-    tally: Int64 | None,
-    threads: int | None,
-) -> None:
-    """Split the samples over threads; the kernel releases the interpreter's lock."""
-    from nirhw.targets.xylo.kernel import run_samples  # numba takes half a second to import
+#: argument types of :func:`nirhw.targets.xylo.kernel.run_samples`
+_PROTOTYPE = ctypes.CFUNCTYPE(
+    None,
+    *[ctypes.c_void_p] * 8,
+    *[ctypes.c_int64] * 5,
+    *[ctypes.c_void_p] * 10,
+    *[ctypes.c_int64] * 5,
+)
 
-    n_samples = events.shape[0]
+
+@cache
+def _kernel(in_order: bool, counting: bool) -> Any:
+    """Return the compiled kernel; ``in_order`` for aliases and thresholds of any sign, ``counting`` for a tally."""
+
+    def compile_kernel() -> Any:
+        from nirhw.targets.xylo import kernel  # takes numba half a second, so only where it is not on disk
+
+        return kernel.compile_kernel(in_order, counting)
+
+    name = "run_samples" + "_in_order" * in_order + "_counting" * counting
+    return native.load(name, Path(__file__).with_name("kernel.py"), _PROTOTYPE, compile_kernel)
+
+
+def _addresses(*arrays: Array | None) -> list[int | None]:
+    """Return where arrays begin; they must be contiguous, and outlive the addresses."""
+    assert all(array is None or array.flags.c_contiguous for array in arrays)
+    return [None if array is None else array.ctypes.data for array in arrays]
+
+
+def _network_arguments(net: FlatNetwork, alias: Array | None, config: XyloConfiguration) -> tuple[int | None, ...]:
+    """Return the kernel's arguments that describe the network; its arrays must outlive them."""
+    arrays = _addresses(net.rows, net.runs, net.run_weights, net.entry_lane, net.entry_weight, net.i_dash, net.neurons, alias)
+    return (*arrays, net.i_dash.size, net.neurons.shape[1], net.hidden_lanes, config.n_inputs, config.n_outputs)
+
+
+def _run_parallel(run_samples: Callable[[int, int], None], n_samples: int, threads: int | None) -> None:
+    """Split the samples over threads; the kernel runs without the interpreter's lock."""
     workers = min(threads or _processors(), n_samples)
     if workers <= 1:
-        run_samples(net, alias, events, lanes, recording, tally, 0, n_samples)
+        run_samples(0, n_samples)
         return
     # several pieces a worker, as samples differ in activity
     bounds = np.linspace(0, n_samples, min(4 * workers, n_samples) + 1).astype(int).tolist()
     with ThreadPoolExecutor(workers) as pool:
-        pieces = [
-            pool.submit(run_samples, net, alias, events, lanes, recording, tally, first, last) for first, last in pairwise(bounds)
-        ]
+        pieces = [pool.submit(run_samples, first, last) for first, last in pairwise(bounds)]
         for piece in pieces:
             piece.result()
 
@@ -419,7 +452,7 @@ def _synapses(weights: Int16) -> dict[str, Array]:
     length = (run_last - run_first) * _LANES
     return {
         "rows": np.stack([first_run[:-1], first_run[1:], first_entry[:-1], first_entry[1:], _chunks(weights), fan_out], axis=1),
-        "runs": np.stack([run_first * _LANES, np.cumsum(length) - length, length], axis=1),
+        "runs": np.stack([run_first * _LANES, np.cumsum(length) - length, length], axis=1).astype(np.int64),
         "run_weights": blocks[dense].ravel(),
         # unsigned, so that numba need not look for negative indices
         "entry_lane": entry_lane.astype(np.uint32),
