@@ -7,7 +7,7 @@ shift for decay, several spikes a step.  What makes it fast:
   the clamp after each event costs nothing and no case without clamps is needed.
 - ``n`` equal events end where one addition of the ``n``-fold weight ends, as long as that product fits in 16 bits;
   ``FlatNetwork.chunk`` says how many do.
-- Hidden and output neurons stand in one array of lanes (see :class:`~nirhw.targets.xylo.emulator.FlatNetwork`): an
+- Hidden and output neurons stand in one array of lanes (see :class:`~nirhw.targets.xylo.flat.FlatNetwork`): an
   output neuron is a neuron whose cap is 1 and whose second synapse stays empty.
 
 Each loop touches few arrays, else LLVM gives up vectorising.
@@ -290,7 +290,7 @@ def run_samples(
 ) -> None:
     """Run samples ``first`` to ``last - 1``; values and spikes change in place.
 
-    The arguments are, in C order: the arrays of :class:`~nirhw.targets.xylo.emulator.FlatNetwork`; ``alias[lane]``,
+    The arguments are, in C order: the arrays of :class:`~nirhw.targets.xylo.flat.FlatNetwork`; ``alias[lane]``,
     where neurons must fire in order; sizes of the network; ``row`` and ``times``, room for one number a row each;
     ``counts[sample, time, channel]``; the state, :class:`~nirhw.targets.xylo.emulator.LaneState` and its spikes as words
     of eight; what is recorded, :class:`~nirhw.targets.xylo.emulator.Recording`; ``tally[sample, counter]``, where events

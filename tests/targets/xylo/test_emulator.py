@@ -208,7 +208,7 @@ def test_storing_rows_densely_or_singly_gives_the_same_bits(monkeypatch):
     config, counts = busy_network(), np.random.default_rng(0).integers(0, 4, (1, 30, 4))
     traces = []
     for cost in (0.0, 1.0, 1e6):
-        monkeypatch.setattr("nirhw.targets.xylo.emulator._BLOCK_COST", cost)
+        monkeypatch.setattr("nirhw.targets.xylo.flat._BLOCK_COST", cost)
         traces.append(XyloEmulator(config).run(counts, record=ALL, count=True))
     assert same(traces[0], traces[1])
     assert same(traces[0], traces[2])
