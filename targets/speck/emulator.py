@@ -12,15 +12,14 @@ divide) is dropped.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence, Set
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nirhw.emulation.parallel import over_samples
 from nirhw.targets.speck import arrays
 from nirhw.targets.speck.arrays import unpack
 from nirhw.targets.speck.config import SpeckConfiguration
@@ -144,13 +143,13 @@ class SpeckEmulator:
         tally = np.zeros((len(stimuli), len(self._places), len(COUNTERS)), np.int64)
         recorded = [np.zeros((s.rows, self.n_places if record else 0), np.int16) for s in stimuli]
 
-        def one(sample: int) -> Int64:
-            spikes, serial[sample] = self._run_one(
-                stimuli[sample], v[sample], tally[sample], recorded[sample], serial[sample], log
-            )
-            return spikes
+        spikes: list[Int64] = [np.zeros((0, 3), np.int64)] * len(stimuli)
 
-        spikes = _each(one, len(stimuli), threads)
+        def work(first: int, last: int) -> None:
+            for k in range(first, last):
+                spikes[k], serial[k] = self._run_one(stimuli[k], v[k], tally[k], recorded[k], serial[k], log)
+
+        over_samples(work, len(stimuli), threads)
         kept = {}
         for core in sorted(record):
             kept[core] = np.stack([rows[:, self._places[core]] for rows in recorded])
@@ -183,11 +182,3 @@ class SpeckEmulator:
         core, feature, y, x = unpack(found[:, 1])
         neuron = (feature * self._sizes[core, 0] + y) * self._sizes[core, 1] + x
         return np.stack([found[:, 0], core, neuron], axis=1), int(serial)
-
-
-def _each(work: Callable[[int], Int64], number: int, threads: int | None) -> list[Int64]:
-    workers = min(threads or os.cpu_count() or 1, number)
-    if workers <= 1:
-        return [work(k) for k in range(number)]
-    with ThreadPoolExecutor(workers) as pool:
-        return list(pool.map(work, range(number)))

@@ -24,6 +24,7 @@ from .config import (
 )
 from .geometry import embedded, shifted
 from .layers import Layer, Link, Part, Plan
+from .quantize import lower_bound
 
 
 def lower(network: Network, context: Context) -> tuple[SpeckConfiguration, dict[str, Any]]:
@@ -64,7 +65,8 @@ def _core(part: Part, network: Network, context: Context) -> CnnLayerConfig:
         biases=bias[own],
         neurons_initial_value=np.full((part.channels, region.width, region.height), integers.start, np.int16),
         threshold_high=integers.threshold,
-        threshold_low=hardware["state_min"],
+        # as low as it can be while no single weight can leave the 16 bits
+        threshold_low=lower_bound(hardware),
         destinations=_destinations(links),
         return_to_zero=pop.reset != "subtract",
         leak_enable=bool(np.any(bias[own])),
@@ -140,6 +142,7 @@ def _io_map(plan: Plan, network: Network, context: Context) -> dict[str, Any]:
         "dt": network.dt,
         "input_peak": options.input_peak or None,
         "order": options.order,
+        "input_order": options.input_order,
         "seed": options.seed,
         "tick_rows": options.tick_steps if any(np.any(i.bias) for i in record.integers.values()) else 0,
         "inputs": inputs,

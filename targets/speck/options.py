@@ -63,7 +63,14 @@ class SpeckOptions:
             "help": "order in which the emulator passes on the spikes of one event; the chip's is not documented",
         },
     )
-    seed: int = field(default=0, metadata={"range": (0, (1 << 31) - 1), "help": "for the order 'shuffled'"})
+    input_order: str = field(
+        default="ascending",
+        metadata={
+            "choices": ("ascending", "shuffled"),
+            "help": "order of the events of one row of input, by address or drawn anew for each row",
+        },
+    )
+    seed: int = field(default=0, metadata={"range": (0, (1 << 31) - 1), "help": "for both orders 'shuffled'"})
 
 
 @dataclass

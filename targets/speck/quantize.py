@@ -2,7 +2,7 @@
 
 All neurons of a core share one integer threshold, so one number decides a layer: the threshold ``n``.  Weights count in
 thresholds (the layout folded r and unequal thresholds into them) and become ``round(weight * n)``.  The lower bound of the
-state has no part in this scale: it is always the smallest state.
+state has no part in this scale: it lies as low as 16 bits allow.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from nirhw.diagnostics import error
 from nirhw.fits import tensor_fit
+from nirhw.hardware import Hardware
 from nirhw.network import Network, Population
 from nirhw.numerics import RANGE_FACTORS, Grid, percentile_scale
 from nirhw.operators import Array
@@ -54,6 +55,11 @@ class QuantizeKernels:
                 scale=level / room,
             )
         return network
+
+
+def lower_bound(hardware: Hardware) -> int:
+    """Return the lower bound of all states: no weight lifts a state at the bound out of 16 bits, whose rule is unknown."""
+    return hardware["state_min"] - hardware["weight_min"]
 
 
 def _grid(context: Context) -> Grid:
@@ -106,7 +112,7 @@ def _start(pop: Population, room: Array, level: int, context: Context) -> int:
         return 0
     start = round(float(-pop.v_reset[0] / room[0]) * level)
     hardware = context.hardware
-    if not hardware["state_min"] <= start <= level:
+    if not lower_bound(hardware) <= start <= level:
         raise error(
             "NIRHW-E034",
             f"the reset potential {pop.v_reset[0]:.3g} lies {start} units from the initial state",
@@ -152,5 +158,5 @@ def _list_rules(kernels: dict[str, Array], level: int, pop: Population, layer: L
             "rounded",
             "lower-bound",
             pop.nodes,
-            f"a membrane stays above {context.hardware['state_min'] / level:.0f} thresholds",
+            f"a membrane stays above {lower_bound(context.hardware) / level:.0f} thresholds",
         )

@@ -312,7 +312,7 @@ def test_weights_beyond_the_threshold_are_a_warning() -> None:
 def test_the_lower_bound_does_not_cap_the_scale() -> None:
     net = chain((1, 8, 8), (8, 8, 8), conv=conv(kernel(8, 1, 3, 3) * 0.1, (8, 8), padding=1), fire=neurons(8, 8, 8))
     core = next(c for c in nirhw.compile(net, **SUBTRACT).config.cnn_layers if c.used)
-    assert core.threshold_low == -32768 and np.abs(core.weights.astype(int)).max() >= 120
+    assert core.threshold_low == -32640 and np.abs(core.weights.astype(int)).max() >= 120
 
 
 @pytest.mark.parametrize("seed", range(30))
