@@ -61,7 +61,17 @@ class LayOut:
         if context.options.input == "dvs":
             context.findings.extend(_sensor_findings(network, context))
         context.stop_on_errors()
+        _list_host_work(network, context)
         return network
+
+
+def _list_host_work(network: Network, context: Context) -> None:
+    """List pools right behind an input: a core pools what it sends, so whoever sends to the first core has to."""
+    for name, source in network.inputs.items():
+        pools = {w.stencil.pooling for layer in context.record.layers.values() for w in layer.ways if w.source == source}
+        if context.options.input == "host" and max(pools, default=1) > 1:
+            sides = " and ".join(f"{p}x{p}" for p in sorted(pools) if p > 1)
+            context.deviate("host", "input-pooling", (name,), f"the host pools input events by {sides} before it sends them")
 
 
 def _first_shape(operator: Operator) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -99,7 +100,7 @@ def _dvs(plan: Plan, network: Network, context: Context) -> DvsLayerConfig:
         mirror=Vec2Flag("x" in options.dvs_mirror, "y" in options.dvs_mirror),
         mirror_diagonal=options.dvs_swap,
         pass_sensor_events=True,
-        destinations=_destinations(links),
+        destinations=_destinations([replace(k, pooling=1) for k in links]),
     )
 
 

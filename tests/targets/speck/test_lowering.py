@@ -161,6 +161,18 @@ def test_pools_in_a_row_and_flatten_fold_into_the_next_layer() -> None:
     assert [d.pooling for c in model.config.cnn_layers if c.used for d in c.destinations if d.enable] == [4]
 
 
+def test_a_pool_behind_the_input_is_the_hosts_work_or_the_sensors() -> None:
+    pool = nir.AvgPool2d(kernel_size=np.array([2, 2]), stride=np.array([2, 2]), padding=np.array([0, 0]))
+    net = chain((2, 16, 16), (3, 8, 8), pool=pool, conv=conv(kernel(3, 2, 3, 3), (8, 8), padding=1), fire=neurons(3, 8, 8))
+    model = nirhw.compile(net, **SUBTRACT)
+    assert_lowered(model, [("in", "fire")])
+    assert [d.rule for d in model.deviations if d.kind == "host"] == ["input-pooling"]
+    assert [pooling for _, _, pooling in model.io_map["inputs"]["in"]["cores"]] == [2]
+    sensor = nirhw.compile(net, **SUBTRACT, options={"input": "dvs", "dvs_pooling": 2})
+    assert sensor.config.dvs_layer.pooling.x == 4 and sensor.config.dvs_layer.cut.x == 7
+    assert not [d for d in sensor.deviations if d.kind == "host"]
+
+
 def merge(second: nir.NIRNode, pooled: bool = False) -> nir.NIRGraph:
     """Return a residual block: fire2 takes fire1 through a convolution, and through ``second``."""
     nodes = {
