@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -94,6 +95,23 @@ TargetOption = Annotated[
     list[str] | None,
     typer.Option("--option", metavar="NAME=VALUE", help="Option of the target; see 'nirhw targets'. Repeatable."),
 ]
+Level = Annotated[
+    int | None,
+    typer.Option("--level", metavar="N", help="0 quickest, 1 analytic gains (default), 3 calibration (default with spikes)."),
+]
+CalibrationSpikes = Annotated[
+    Path | None,
+    typer.Option("--calibration", metavar="SPIKES", help="Spikes (B, T, channels) to calibrate with: .npz, .npy or events."),
+]
+CalibrationLabels = Annotated[
+    Path | None,
+    typer.Option("--labels", metavar="LABELS", help="Labels of the calibration samples; by default the float network decides."),
+]
+Budget = Annotated[
+    str | None,
+    typer.Option("--budget", metavar="N|SECONDSs", help="Evaluations of calibration (default 250), or seconds, such as 30s."),
+]
+Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="Seed of calibration; 0 by default.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
 
@@ -167,6 +185,11 @@ def compile(
     integrator: IntegratorName = None,
     strict: StrictClasses = None,
     option: TargetOption = None,
+    calibration: CalibrationSpikes = None,
+    labels: CalibrationLabels = None,
+    level: Level = None,
+    budget: Budget = None,
+    seed: Seed = None,
     json: AsJson = False,
 ) -> int:
     """Compile a network, write the model, print the report."""
@@ -175,13 +198,27 @@ def compile(
     from nirhw.diagnostics import error
     from nirhw.files import write_whole
 
-    arguments = _choices(target, hardware, dt, reset, integrator, strict, option).arguments()
+    choices = replace(
+        _choices(target, hardware, dt, reset, integrator, strict, option),
+        level=level,
+        calibration=calibration,
+        labels=labels,
+        budget=budget,
+        seed=seed,
+    )
+    arguments = choices.arguments()
     if output is None and config_json is None:
         raise error("NIRHW-E002", "nothing would be written", fix="add -o OUT.nirhw; 'nirhw report' prints the report alone")
     refuse_artifact(file)
     for path, other in ((output, config_json), (config_json, output)):
-        check_writable(path, file, other)
-    model = compile_graph(file, **arguments)
+        check_writable(path, file, other, calibration, labels)
+    if calibration is None and labels is None and budget is None:
+        model = compile_graph(file, **arguments)
+    else:
+        from nirhw.cli_calibrate import effort
+
+        with effort(file, choices) as more:
+            model = compile_graph(file, **{**arguments, **more})
     if config_json is not None:
         write_whole(config_json, model.config.to_json().encode())
     if output is not None:

@@ -6,13 +6,15 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from nirhw.diagnostics import error, printable
 
 if TYPE_CHECKING:
     from nirhw.compiled import CompiledModel
     from nirhw.nir_reader import Semantics
+
+N = TypeVar("N", int, float)
 
 #: what a bare ``--strict`` stands for
 STRICT = "semantic,retimed"
@@ -30,6 +32,11 @@ class Choices:
     integrator: str | None = None
     strict: str | None = None
     option: tuple[str, ...] = ()
+    level: int | None = None
+    calibration: Path | None = None
+    labels: Path | None = None
+    budget: str | None = None
+    seed: int | None = None
 
     @property
     def given(self) -> list[str]:
@@ -67,7 +74,36 @@ class Choices:
             "integrator": self.integrator or "euler",
             "strict": _classes(self.strict),
             "options": _target_options(self.needed_target(), self.option),
-        }
+        } | self._effort()
+
+    def _effort(self) -> dict[str, Any]:
+        """Return level, budget and seed as far as they were typed, so that :func:`nirhw.compile` keeps its defaults."""
+        budget = None if self.budget_seconds() is not None else _evaluations(self.budget)
+        typed = {"level": self.level, "budget": budget, "seed": self.seed}
+        return {name: value for name, value in typed.items() if value is not None}
+
+    def budget_seconds(self) -> float | None:
+        """Return a budget that was typed in seconds, such as ``30s``, else None."""
+        if self.budget is None or not self.budget.endswith("s"):
+            return None
+        return _positive(self.budget, float, self.budget[:-1])
+
+
+def _evaluations(word: str | None) -> int | None:
+    return None if word is None else _positive(word, int, word)
+
+
+def _positive(typed: str, kind: type[N], word: str) -> N:
+    """Return a budget as a positive number; raises UsageError NIRHW-E002 for any other word."""
+    try:
+        value = kind(word)
+    except ValueError:
+        value = kind(0)
+    if not 0 < value < float("inf"):
+        raise error(
+            "NIRHW-E002", f"--budget is '{printable(typed)}'", fix="a number of evaluations such as 250, or seconds such as 30s"
+        )
+    return value
 
 
 def spell_out_strict(arguments: list[str]) -> list[str]:

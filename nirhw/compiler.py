@@ -5,17 +5,26 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from copy import copy
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
 
+from nirhw.calibration.effort import CALIBRATED, Effort, list_calibration, settled_effort
 from nirhw.compiled import CompiledModel
 from nirhw.diagnostics import DEVIATION_CLASSES, Diagnostic, NirhwError, error, error_of
 from nirhw.hardware import load_hardware
 from nirhw.network import Integrator, Network
 from nirhw.nir_reader import Semantics, read_network
-from nirhw.pipeline import PASS_STAGES, Context, Pass
+from nirhw.pipeline import PASS_STAGES, Context, Device, Pass, Target
 from nirhw.registry import extra_passes, find_target
 from nirhw.report.model import build_report
+
+if TYPE_CHECKING:
+    from nirhw.calibration.driver import Calibration, Watch
+
+#: what calibration runs again for each candidate: all of them, or without those that place
+BACK_STAGES = PASS_STAGES[PASS_STAGES.index("fit") :]
+TUNED_STAGES = tuple(s for s in BACK_STAGES if s not in ("partition", "place"))
 
 #: called after every pass with stage, pass name and the network as it is then
 Observer = Callable[[str, str, Network], None]
@@ -31,7 +40,13 @@ def compile(
     integrator: Integrator = "euler",
     strict: bool | tuple[str, ...] = False,
     options: Mapping[str, Any] | None = None,
+    calibration: Any = None,
+    labels: Any = None,
+    level: int | None = None,
+    budget: int | None = None,
+    seed: int = 0,
     observer: Observer | None = None,
+    progress: Watch | None = None,
 ) -> CompiledModel:
     """Lower a network to a chip's configuration.
 
@@ -44,7 +59,15 @@ def compile(
         integrator: "euler", "exact" or "exponential".
         strict: True refuses "semantic" and "retimed" deviations; a tuple refuses those classes.
         options: the target's own options by name.
+        calibration: spikes ``(B, T, *in)``, a dict by input name where there are several inputs; half of the samples is
+            searched with the emulator in the loop, the other half judges the result (see :mod:`nirhw.calibration`).
+        labels: classes ``(B,)`` of the calibration samples; without them the float network's decisions are the target.
+        level: 0 quickest, 1 all analytic gains (the default without calibration spikes), 3 the emulator in the loop (the default
+            with them).
+        budget: evaluations of candidates at level 3; by default 250.
+        seed: of everything random in calibration.
         observer: called after every pass; for ``nirhw inspect``.
+        progress: told how far calibration is; a KeyboardInterrupt during it keeps the best so far.
 
     Returns:
         The compiled model: configuration, io map, report, ledger, emulator, reference.
@@ -54,7 +77,9 @@ def compile(
     """
     family = find_target(target)
     chip = load_hardware(hardware or family.variants[target], family.name)
-    context = Context(chip, family.make_options(options or {}), family.new_record())
+    effort = settled_effort(calibration, labels, level, budget, seed)
+    given = {**family.level_options.get(effort.level, {}), **(options or {})}
+    context = Context(chip, family.make_options(given), family.new_record())
     refused = _refused_classes(strict)
     semantics = Semantics(dt, reset, integrator)
     clock = _Clock()
@@ -66,16 +91,14 @@ def compile(
     clock.lap("read")
 
     meaning = network
-    passes = family.passes(context.options)
-    for stage in PASS_STAGES:
-        for step in _with_extras(stage, passes.get(stage, ()), family.name):
-            before, network = network, step.apply(network, context)
-            network.verify(since=before)
-            if observer:
-                observer(stage, step.name, network)
-            clock.lap(stage)
-        if stage == "canonicalize":
-            meaning = network  # what the reference runs: the same meaning in fewer populations
+    network = meaning = _run(("canonicalize",), network, context, family, observer, clock)
+    # what the reference runs is the canonical network: the same meaning in fewer populations
+    network = _run(("legalize",), network, context, family, observer, clock)
+    calibrated = None
+    if effort.level == CALIBRATED:
+        calibrated = _calibrated(meaning, network, context, family, effort, calibration, labels, progress)
+        clock.lap("calibrate")
+    network = _run(BACK_STAGES, network, context, family, observer, clock)
 
     config, io_map = family.lower(network, context)
     _refuse_deviations(context, refused)
@@ -85,6 +108,8 @@ def compile(
         raise error_of(broken)
     clock.lap("verify")
     sections = family.report(config, io_map, chip, context.record)
+    if calibrated is not None:
+        sections = {**sections, "calibration": calibrated.to_dict()}
     report = build_report(target, chip, network, semantics, context, sections, clock.seconds)
     return CompiledModel(
         target=target,
@@ -96,6 +121,67 @@ def compile(
         hardware=chip,
         network=replace(meaning, findings=()),
     )
+
+
+def _run(
+    stages: tuple[str, ...], network: Network, context: Context, family: Target, observer: Observer | None, clock: _Clock | None
+) -> Network:
+    """Return the network after all passes of some stages."""
+    passes = family.passes(context.options)
+    for stage in stages:
+        for step in _with_extras(stage, passes.get(stage, ()), family.name):
+            before, network = network, step.apply(network, context)
+            network.verify(since=before)
+            if observer:
+                observer(stage, step.name, network)
+            if clock:
+                clock.lap(stage)
+    return network
+
+
+def _calibrated(
+    meaning: Network,
+    network: Network,
+    context: Context,
+    family: Target,
+    effort: Effort,
+    spikes: Any,
+    labels: Any,
+    progress: Watch | None,
+) -> Calibration:
+    """Search the target's knobs from the legalized network on; leave the best in ``context.tuning`` and tell the ledger."""
+    from nirhw.calibration.driver import calibrate, samples_of
+
+    peak = getattr(context.options, "input_peak", 0) or None
+    samples = samples_of(meaning, spikes, labels, peak)
+    knobs = family.knobs(network, context)
+    kept: dict[str, Any] = {}
+    if family.placement:
+        plain = _branch(context, {})
+        _run(BACK_STAGES, network, plain, family, None, None)
+        kept = {name: getattr(plain.record, name) for name in family.placement}
+
+    def lower(tuning: Mapping[str, float]) -> tuple[Device, Mapping[str, Any]]:
+        trial = _branch(context, tuning)
+        tuned = _run(TUNED_STAGES if kept else BACK_STAGES, network, trial, family, None, None)
+        for name, value in kept.items():
+            setattr(trial.record, name, value)
+        config, io_map = family.lower(tuned, trial)
+        broken = family.check(config, io_map, context.hardware)
+        if broken:
+            raise error_of(broken)
+        return family.device(config, io_map), io_map
+
+    found = calibrate(meaning, knobs, lower, samples, effort.budget, effort.seed, progress)
+    context.tuning = found.tuning
+    list_calibration(found, meaning, context)
+    return found
+
+
+def _branch(context: Context, tuning: Mapping[str, float]) -> Context:
+    """Return a context that candidates may fill without touching the original; what passes write are fields of the record."""
+    record = replace(context.record, **{f.name: copy(getattr(context.record, f.name)) for f in fields(context.record)})
+    return Context(context.hardware, context.options, record, [], [], tuning)
 
 
 def check(graph: Any, target: str = "xylo", **same_options: Any) -> tuple[Diagnostic, ...]:

@@ -75,6 +75,8 @@ CODES: Mapping[str, Code] = MappingProxyType(
         "NIRHW-W010": Code("quantize", "weights or biases clipped"),
         "NIRHW-W011": Code("quantize", "weights exceed the threshold"),
         "NIRHW-W012": Code("place", "placement rests on an undocumented rule"),
+        "NIRHW-W013": Code("verify", "calibration did not carry over to samples that were not searched"),
+        "NIRHW-W014": Code("verify", "network is ill-conditioned on this chip"),
     }
 )
 

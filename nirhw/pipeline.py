@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Protocol
 
+from nirhw.calibration.knobs import Knob
 from nirhw.diagnostics import Deviation, DeviationClass, Diagnostic, error, error_of
 from nirhw.hardware import Hardware
 from nirhw.network import Network
@@ -30,6 +31,7 @@ class Context:
         record: the target's typed record of findings: fits, tensors, placement.
         deviations: the ledger so far.
         findings: warnings so far.
+        tuning: value by knob of the target, where calibration turned it; read it by :meth:`tuned`.
     """
 
     hardware: Hardware
@@ -37,6 +39,11 @@ class Context:
     record: Any
     deviations: list[Deviation] = field(default_factory=list)
     findings: list[Diagnostic] = field(default_factory=list)
+    tuning: Mapping[str, float] = field(default_factory=dict)
+
+    def tuned(self, knob: str, default: float) -> float:
+        """Return the value of a knob: ``default`` unless calibration turned it."""
+        return self.tuning.get(knob, default)
 
     def deviate(self, kind: DeviationClass, rule: str, nodes: Iterable[str], reason: str) -> None:
         """Add an entry to the ledger."""
@@ -85,6 +92,10 @@ class Target:
         device: returns the emulator of a configuration.
         report: the target's sections of the report, counted from the configuration.
         config_type: class of the configuration, with ``to_dict`` and ``from_dict``.
+        knobs: ``(network, context) -> knobs`` that calibration may turn, for a legalized network; none by default.
+        placement: fields of the record that the stages from ``partition`` on fill, which calibration keeps instead of running
+            them again; empty where they are quick and depend on the weights.
+        level_options: options that a level other than the default one implies, by level; the user's own win.
     """
 
     name: str
@@ -97,6 +108,9 @@ class Target:
     device: Callable[[Any, Mapping[str, Any]], Device]
     report: Callable[[Any, Mapping[str, Any], Hardware, Any], dict[str, Any]]
     config_type: Any
+    knobs: Callable[[Network, Context], tuple[Knob, ...]] = lambda network, context: ()
+    placement: tuple[str, ...] = ()
+    level_options: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
 
     def make_options(self, given: Mapping[str, Any]) -> Any:
         """Return the options dataclass filled with ``given``.

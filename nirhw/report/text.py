@@ -44,6 +44,8 @@ def _blocks(report: Mapping[str, Any]) -> Iterable[Any]:
     yield from _fit_blocks(report)
     if "clock" in report:
         yield from _clock_block(report["clock"])
+    if "calibration" in report:
+        yield from _calibration_blocks(report["calibration"])
     yield from _ledger_blocks(report)
     if not report["timings"]:  # a loaded model: nothing was compiled
         return
@@ -108,6 +110,28 @@ def _clock_block(clock: Mapping[str, Any]) -> Iterable[Any]:
     needed, there = clock["needed_hz"] / 1e6, clock["available_hz"] / 1e6
     yield f"clock: {clock['cycles_per_step']:.0f} cycles a step need {needed:.3g} MHz, {there:.3g} MHz are there: {verdict}"
     yield f"  modelled, {clock['assumption']}; source: {clock['model']}\n"
+
+
+def _calibration_blocks(found: Mapping[str, Any]) -> Iterable[Any]:
+    def share(value: Mapping[str, Any]) -> str:
+        return f"{value['value']:.2%} ± {value['error']:.2%}"
+
+    ended = ", ended by the user" if found["interrupted"] else ""
+    yield (
+        f"calibrated against {found['target']}: {found['evaluations']} evaluations on {found['search_samples']} samples{ended}, "
+        f"seed {found['seed']}; judged on {found['check_samples']} other samples"
+    )
+    for measure in ("agreement", "accuracy"):
+        for output, after in found["check"][measure].items():
+            before = found["check_before"][measure][output]
+            yield f"  {measure} of {printable(output, 40)}: {share(before)} without, {share(after)} with"
+    for output, value in found["float_accuracy"].items():
+        yield f"  accuracy of {printable(output, 40)} in the float network: {share(value)}"
+    rows = [
+        (printable(k["knob"], 40), f"{k['value']:.4g}", f"{k['default']:.4g}", printable(k["meaning"], 80))
+        for k in found["knobs"]
+    ]
+    yield table("Calibration", ("knob", "value", "default", "meaning"), rows)
 
 
 def _ledger_blocks(report: Mapping[str, Any]) -> Iterable[Any]:

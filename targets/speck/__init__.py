@@ -10,6 +10,7 @@ from nirhw.pipeline import Pass, Target
 
 from .check import check
 from .config import SpeckConfiguration
+from .knobs import knobs
 from .layout import LayOut
 from .legalize import CheckRules
 from .lower import lower
@@ -45,4 +46,7 @@ TARGET = Target(
     device=_device,
     report=resources,
     config_type=SpeckConfiguration,
+    knobs=knobs,
+    placement=("plan",),
+    level_options={0: {"scaling": "max"}},
 )

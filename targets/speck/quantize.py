@@ -20,6 +20,7 @@ from nirhw.numerics import RANGE_FACTORS, Grid, percentile_scale
 from nirhw.operators import Array
 from nirhw.pipeline import Context
 
+from .knobs import tuned_weights
 from .layers import Integers, Layer
 from .legalize import room_of, step_bias
 
@@ -42,8 +43,9 @@ class QuantizeKernels:
             by_channel = layer.plane[0], -1
             room = room_of(pop).reshape(by_channel)[:, 0]
             bias = step_bias(pop).reshape(by_channel)[:, 0] / room * context.options.tick_steps
+            bias = bias * context.tuned(f"bias.{name}", 1.0)
             level = _level(layer, bias, pop, context)
-            kernels = _kernels(layer, level, nodes, context)
+            kernels = _kernels(layer, pop, level, nodes, context)
             _list_rules(kernels, level, pop, layer, context)
             subtracts = pop.reset == "subtract"
             context.record.integers[name] = Integers(
@@ -70,7 +72,7 @@ def _grid(context: Context) -> Grid:
 def _level(layer: Layer, bias: Array, pop: Population, context: Context) -> int:
     """Return the threshold in weight units with the least squared error of the weights, or by the rule that was asked for."""
     options, hardware, grid = context.options, context.hardware, _grid(context)
-    flat = np.concatenate([w.stencil.weight.ravel() for w in layer.ways if w.owner])
+    flat = np.concatenate([tuned_weights(w.stencil.weight, pop, context).ravel() for w in layer.ways if w.owner])
     high, low = float(flat.max(initial=0.0)), float(flat.min(initial=0.0))
     most = float(hardware["threshold_max"] - 1)
     if np.any(bias):
@@ -93,13 +95,12 @@ def _level(layer: Layer, bias: Array, pop: Population, context: Context) -> int:
     return int(tried[int(np.argmin(losses))])
 
 
-def _kernels(layer: Layer, level: int, nodes: dict[str, tuple[str, ...]], context: Context) -> dict[str, Array]:
+def _kernels(layer: Layer, pop: Population, level: int, nodes: dict[str, tuple[str, ...]], context: Context) -> dict[str, Array]:
     grid, kernels = _grid(context), {}
     for way in layer.ways:
-        kernels[way.projection] = grid.nearest(way.stencil.weight * level)
-        fit = tensor_fit(
-            way.projection, nodes[way.projection], way.stencil.weight, kernels[way.projection], np.array([float(level)])
-        )
+        weights = tuned_weights(way.stencil.weight, pop, context)
+        kernels[way.projection] = grid.nearest(weights * level)
+        fit = tensor_fit(way.projection, nodes[way.projection], weights, kernels[way.projection], np.array([float(level)]))
         context.record.tensors.append(fit)
         if np.isfinite(fit.sqnr_db):
             context.deviate("rounded", "weights", fit.nodes, f"8-bit weights: {fit.phrase}")

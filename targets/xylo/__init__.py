@@ -13,6 +13,7 @@ from .bias import AddBiasNeurons
 from .check import check
 from .config import XyloConfiguration
 from .fit import FitTimeConstants
+from .knobs import knobs
 from .legalize import AssignLayers, CheckRules
 from .lower import lower
 from .options import XyloOptions, XyloRecord
@@ -55,4 +56,6 @@ TARGET = Target(
     device=_device,
     report=resources,
     config_type=XyloConfiguration,
+    knobs=knobs,
+    level_options={0: {"scaling": "max"}},
 )

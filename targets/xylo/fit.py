@@ -15,6 +15,8 @@ from nirhw.network import Ints, Network, Population, Port
 from nirhw.operators import Array, frozen
 from nirhw.pipeline import Context
 
+from .knobs import drive
+
 #: code of a synapse that should not filter at all: code 0 would kill it
 SHORTEST_SYNAPSE = 1
 
@@ -52,6 +54,7 @@ def _fitted(pop: Population, context: Context) -> Population:
     assert membrane is not None  # the caller's condition
     highest = context.hardware["decay_max"]
     wanted = area_of(membrane.decay)
+    where = record.layer[pop.name]
     code = nearest_code(wanted, 0, highest)
     _record_fit(context, pop, "tau_mem", wanted, code)
     with np.errstate(invalid="ignore"):
@@ -63,7 +66,8 @@ def _fitted(pop: Population, context: Context) -> Population:
         codes[f"i_syn_decay:{port.name}"] = syn
         record.factor[pop.name, port.name] = _factor(port, membrane.gain, syn, ratio, context.options.gain)
         synaptic_area = 1.0 if port.decay is None else area_of(port.decay)
-        constant = constant + membrane.gain * port.gain * port.bias * synaptic_area
+        biased = context.tuned(f"bias.{where}", 1.0)
+        constant = constant + biased * membrane.gain * port.gain * port.bias * synaptic_area
         if port.decay is not None and np.any(port.bias):
             context.deviate(
                 "semantic",
@@ -71,8 +75,9 @@ def _fitted(pop: Population, context: Context) -> Population:
                 pop.nodes,
                 "a bias enters the membrane at once instead of through its synapse; equal after the synapse has settled",
             )
-    record.constant[pop.name] = constant * ratio
-    return replace(pop, codes={**pop.codes, **codes})
+    fitted = replace(pop, codes={**pop.codes, **codes})
+    record.constant[pop.name] = drive(fitted, constant * ratio, context)
+    return fitted
 
 
 def _synapse_code(pop: Population, port: Port, context: Context) -> Ints:

@@ -32,7 +32,7 @@ class XyloOptions:
         default="area",
         metadata={
             "choices": ("area", "none"),
-            "help": "make up for decay before use and for rounded time constants, or leave weights as they are",
+            "help": "make up for decay before use, rounded time constants and several spikes a step, or leave weights alone",
         },
     )
     align: str = field(

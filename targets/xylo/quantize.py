@@ -19,6 +19,8 @@ from nirhw.numerics import Grid, least_error_scale, percentile_scale
 from nirhw.operators import Array, frozen
 from nirhw.pipeline import Context
 
+from .knobs import depth, gains
+
 STATE_MAX = 32767
 #: the membrane may reach the threshold plus this many times a step in which all sources fire at once
 PEAK_STEPS = 2.0
@@ -96,6 +98,7 @@ def _rows(network: Network, pop: Population, context: Context) -> _Rows:
     positive, negative = np.zeros(pop.size), np.zeros(pop.size)
     for proj in network.into(pop.name):
         values = proj.operator.matrix.toarray() * record.factor[pop.name, proj.port][:, None]
+        values = values * gains(proj, values, network, context)
         group = matrix_of(proj, record.layer)
         weights[proj.name], matrix[proj.name] = values, group
         size = np.abs(values)
@@ -113,7 +116,7 @@ def _rows(network: Network, pop: Population, context: Context) -> _Rows:
         reach = (burst * 2.0**syn + constant) * 2.0 ** np.minimum(pop.codes["v_mem_decay"], 8) + 1e-12
         cap = (STATE_MAX - 1) / reach
     else:
-        cap = (STATE_MAX - 1) / (pop.threshold + PEAK_STEPS * burst + constant + 1e-12)
+        cap = (STATE_MAX - 1) / (depth(pop, context) * pop.threshold + PEAK_STEPS * burst + constant + 1e-12)
     settled = 2.0 ** pop.codes[f"i_syn_decay:{pop.ports[0].name}"] - 1.0
     bias_matrix = "readout" if record.layer[pop.name] == "output" else "hidden"
     return _Rows(pop, weights, matrix, largest, spread, count, cap, bias_matrix, constant / settled)
@@ -201,7 +204,7 @@ def _with_registers(pop: Population, scale: Array, context: Context) -> Populati
     if pop.threshold is None:
         codes["threshold"] = np.full(pop.size, hardware["threshold_max"], np.int64)
     else:
-        level = np.floor(pop.threshold * scale).astype(np.int64) + 1
+        level = np.floor(depth(pop, context) * pop.threshold * scale).astype(np.int64) + 1
         codes["threshold"] = np.clip(level, hardware["threshold_min"], hardware["threshold_max"])
         _check_integrators(pop, codes, context)
         _list_linear_tail(pop, codes, context)

@@ -1,0 +1,315 @@
+"""The driver of calibration: candidates are lowered and emulated on the search half, the best is judged on the check half.
+
+Without labels the target is the float network's own decision, so no truth is needed and none leaks.  The default is the first
+candidate: on the search half calibration is never worse than no calibration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from nirhw.diagnostics import NirhwError, error
+from nirhw.emulation.inputs import as_counts, as_labels
+from nirhw.emulation.parallel import processors
+from nirhw.fidelity import Share
+from nirhw.network import Ints, Network
+from nirhw.operators import Array
+from nirhw.pipeline import Device
+from nirhw.reference import run_reference
+
+from .knobs import Knob, defaults, starts, to_point, to_values
+from .objective import Objective, Score, evidence_of
+from .samples import FEWEST, Samples, halves
+from .search import Found, search
+
+#: samples that the float network runs at once
+CHUNK = 64
+#: a change of a continuous knob by this factor, or this share of its range, should not change the outcome
+NUDGE = 0.05
+
+#: returns the emulator of a candidate and its io map; raises NirhwError where the candidate cannot be lowered
+Lower = Callable[[Mapping[str, float]], tuple[Device, Mapping[str, Any]]]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a search is: candidates evaluated, their budget, and share of hits of the best on the search half."""
+
+    done: int
+    budget: int
+    hits: float
+
+
+Watch = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class Check:
+    """Shares on the check half, which the search never saw, by output.
+
+    Attributes:
+        agreement: with the float network's decision.
+        accuracy: with the labels, where given.
+    """
+
+    agreement: Mapping[str, Share]
+    accuracy: Mapping[str, Share]
+
+    @property
+    def mean_agreement(self) -> float:
+        """Mean agreement over the outputs."""
+        return float(np.mean([s.value for s in self.agreement.values()]))
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What calibration found.
+
+    Attributes:
+        tuning: value by knob.
+        knobs: the knobs that were searched.
+        by_labels: whether labels were the target; otherwise the float network's decisions.
+        evaluations, budget, seed: of the search.
+        interrupted: whether the user ended the search early.
+        search_before, search_after: scores on the search half, default and best.
+        before, after: shares on the check half, default and best.
+        float_accuracy: of the float network on the check half, by output, where labels were given.
+        gain_error: standard error of the change of agreement on the check half, mean over outputs, from paired samples.
+        sensitivity: by continuous knob, the largest drop of the share of hits on the search half when it is nudged.
+        samples: numbers of search and check samples.
+    """
+
+    tuning: Mapping[str, float]
+    knobs: tuple[Knob, ...]
+    by_labels: bool
+    evaluations: int
+    budget: int
+    seed: int
+    interrupted: bool
+    search_before: Score
+    search_after: Score
+    before: Check
+    after: Check
+    float_accuracy: Mapping[str, Share]
+    gain_error: float
+    sensitivity: Mapping[str, float]
+    samples: tuple[int, int]
+
+    @property
+    def effect(self) -> dict[str, float]:
+        """What the ledger books: mean agreement on the check half before and after, and the standard error of the change."""
+        return {
+            "agreement_before": self.before.mean_agreement,
+            "agreement": self.after.mean_agreement,
+            "error_of_change": self.gain_error,
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the section "calibration" of the report, JSON-ready."""
+        turned = [
+            {"knob": k.name, "value": self.tuning[k.name], "default": k.default, "low": k.low, "high": k.high, "meaning": k.help}
+            for k in self.knobs
+        ]
+        return {
+            "target": "labels" if self.by_labels else "decisions of the float network",
+            "evaluations": self.evaluations,
+            "budget": self.budget,
+            "seed": self.seed,
+            "interrupted": self.interrupted,
+            "search_samples": self.samples[0],
+            "check_samples": self.samples[1],
+            "search_hits_before": self.search_before.hits,
+            "search_hits": self.search_after.hits,
+            "search_value_before": self.search_before.value,
+            "search_value": self.search_after.value,
+            "check_before": asdict(self.before),
+            "check": asdict(self.after),
+            "float_accuracy": {n: asdict(s) for n, s in self.float_accuracy.items()},
+            "error_of_change": self.gain_error,
+            "knobs": turned,
+            "sensitivity": dict(self.sensitivity),
+        }
+
+
+def samples_of(network: Network, spikes: Any, labels: Any, peak: int | None) -> Samples:
+    """Return calibration data, checked.
+
+    Raises:
+        InputError: NIRHW-E050 to E052 for spikes or labels that do not suit the network, or too few samples.
+    """
+    shapes = {name: network.populations[pop].shape for name, pop in network.inputs.items()}
+    counts, batched = as_counts(spikes, shapes, peak)
+    number, steps = next(iter(counts.values())).shape[:2]
+    if not batched or number < FEWEST or steps == 0:
+        raise error(
+            "NIRHW-E050",
+            f"calibration got {number if batched else 1} sample(s) of {steps} steps",
+            why="half of the samples is searched, the other half judges the result",
+            fix=f"give at least {FEWEST} samples as (B, T, *in); 50 to 300 are good",
+        )
+    return Samples(counts, None if labels is None else as_labels(labels, number))
+
+
+def calibrate(
+    network: Network, knobs: tuple[Knob, ...], lower: Lower, samples: Samples, budget: int, seed: int, watch: Watch | None = None
+) -> Calibration:
+    """Search the knobs so that the emulated chip decides as the float network does, or as labels say.
+
+    Args:
+        network: the float network.
+        knobs: what may be turned; none leaves the default, which is judged all the same.
+        lower: makes a candidate's emulator; called from several threads.
+        samples: calibration data.
+        budget: evaluations of candidates, the default included; the nudges that measure sensitivity come on top.
+        seed: of the split and the search.
+        watch: told how far the search is, after each batch of candidates.
+
+    Returns:
+        The best knobs found, judged on the half that was not searched.
+
+    Raises:
+        NirhwError: of the default, where even that cannot be lowered.
+    """
+    names = tuple(network.outputs)
+    reference = _reference_evidence(network, samples, names)
+    decided = _joint({n: e.argmax(axis=1) for n, e in reference.items()})
+    chosen, held = halves(decided, seed)
+    searched = samples.picked(chosen)
+    objective = Objective.of({n: e[chosen] for n, e in reference.items()}, searched.labels)
+    trial = _Trial(knobs, lower, searched, objective, names)
+    trial.score(defaults(knobs), strict=True)  # says why, where even the default fails
+
+    best = [Score(-np.inf, 0.0)]
+
+    def evaluate(points: Array) -> list[float]:
+        scores = trial.batch([to_values(knobs, p) for p in points])
+        best[0] = max([best[0], *scores], key=lambda s: s.value)
+        return [s.value for s in scores]
+
+    def tell(found: Found) -> None:
+        if watch:
+            watch(Progress(found.evaluations, budget, best[0].hits))
+
+    levels = tuple(int(k.high - k.low) + 1 if k.kind == "integer" else 0 for k in knobs)
+    start = defaults(knobs)
+    begin = np.stack([to_point(knobs, start), to_point(knobs, starts(knobs))])
+    begin = begin[:1] if np.array_equal(begin[0], begin[1]) else begin
+    found = search(evaluate, begin, levels, budget, seed, tell)
+    tuning = to_values(knobs, found.point) if np.any(found.point != to_point(knobs, start)) else start
+    sensitivity = {} if found.interrupted else trial.sensitivity(tuning)
+
+    checked = samples.picked(held)
+    wanted = {n: e[held].argmax(axis=1) for n, e in reference.items()}
+    old, new = (_decisions(lower, values, checked, names) for values in (start, tuning))
+    changes = [(new[n] == wanted[n]).astype(float) - (old[n] == wanted[n]) for n in names]
+    change = np.mean(changes, axis=0)
+    return Calibration(
+        tuning=tuning,
+        knobs=knobs,
+        by_labels=samples.labels is not None,
+        evaluations=found.evaluations,
+        budget=budget,
+        seed=seed,
+        interrupted=found.interrupted,
+        search_before=trial.score(start),
+        search_after=trial.score(tuning),
+        before=_judged(old, wanted, checked),
+        after=_judged(new, wanted, checked),
+        float_accuracy=_judged(wanted, wanted, checked).accuracy,
+        gain_error=float(change.std() / np.sqrt(change.size)),
+        sensitivity=sensitivity,
+        samples=(chosen.size, held.size),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Trial:
+    """Lowers and scores candidates on the search half; several at once, each on one thread."""
+
+    knobs: tuple[Knob, ...]
+    lower: Lower
+    samples: Samples
+    objective: Objective
+    names: tuple[str, ...]
+
+    def score(self, values: Mapping[str, float], strict: bool = False) -> Score:
+        """Return a candidate's score; an impossible one has the value -inf, or raises where ``strict``."""
+        try:
+            device, io_map = self.lower(values)
+        except NirhwError:
+            if strict:
+                raise
+            return Score(-np.inf, 0.0)
+        return self.objective.score(_chip_evidence(device, io_map, self.samples, self.names, 1))
+
+    def batch(self, candidates: list[dict[str, float]]) -> list[Score]:
+        """Return the scores of candidates, in their order, whatever thread ran them."""
+        workers = min(processors(), len(candidates))
+        if workers <= 1:
+            return [self.score(c) for c in candidates]
+        pool = ThreadPoolExecutor(workers)
+        try:
+            return list(pool.map(self.score, candidates))
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def sensitivity(self, tuning: Mapping[str, float]) -> dict[str, float]:
+        """Return by continuous knob how many hits a small turn, down or up, costs at most."""
+        names, candidates = [], []
+        for knob in self.knobs:
+            value = tuning[knob.name]
+            step = NUDGE * (knob.high - knob.low)
+            turns = {
+                "log": (value / (1 + NUDGE), value * (1 + NUDGE)),
+                "linear": (value - step, value + step),
+                "integer": (),
+            }[knob.kind]
+            names += [knob.name] * len(turns)
+            candidates += [{**tuning, knob.name: float(np.clip(t, knob.low, knob.high))} for t in turns]
+        hits = self.score(tuning).hits
+        lost: dict[str, float] = {}
+        for name, score in zip(names, self.batch(candidates), strict=True):
+            lost[name] = max(lost.get(name, 0.0), hits - score.hits)
+        return lost
+
+
+def _joint(decided: Mapping[str, Ints]) -> Ints:
+    """Return one class for each combination of decisions."""
+    classes = np.unique(np.stack(list(decided.values())), axis=1, return_inverse=True)[1]
+    return np.asarray(classes, dtype=np.int64).reshape(-1)
+
+
+def _reference_evidence(network: Network, samples: Samples, names: tuple[str, ...]) -> dict[str, Array]:
+    parts = []
+    for first in range(0, samples.number, CHUNK):
+        chunk: Any = {
+            name: samples.counts[name][first : first + CHUNK].reshape(-1, samples.counts[name].shape[1], *shape)
+            for name, shape in ((n, network.populations[p].shape) for n, p in network.inputs.items())
+        }
+        parts.append(evidence_of(run_reference(network, chunk), names, {}))
+    return {n: np.concatenate([p[n] for p in parts]) for n in names}
+
+
+def _chip_evidence(
+    device: Device, io_map: Mapping[str, Any], samples: Samples, names: tuple[str, ...], threads: int | None
+) -> dict[str, Array]:
+    run = device.run(samples.counts, {}, None, threads)
+    return evidence_of(run, names, {n: io_map["outputs"][n]["lag"] for n in names})
+
+
+def _decisions(lower: Lower, values: Mapping[str, float], samples: Samples, names: tuple[str, ...]) -> dict[str, Ints]:
+    evidence = _chip_evidence(*lower(values), samples, names, None)
+    return {n: e.argmax(axis=1) for n, e in evidence.items()}
+
+
+def _judged(got: Mapping[str, Ints], wanted: Mapping[str, Ints], samples: Samples) -> Check:
+    labels = samples.labels
+    return Check(
+        {n: Share.of(got[n] == wanted[n]) for n in wanted},
+        {} if labels is None else {n: Share.of(got[n] == labels) for n in wanted},
+    )
