@@ -5,7 +5,7 @@
 # make clean       back to a fresh clone
 #
 # Needs Python 3.11 or later with venv, and for the tests a C++ compiler (the independent Xylo simulator is built from source).
-# Each target sets up what it needs: .venv, and .venv-xylosim for tests and benchmarks.
+# Each target sets up what it needs: .venv, and for tests and benchmarks .venv-xylosim and .venv-lava.
 
 ifeq ($(origin PYTHON),undefined)
 PYTHON := $(shell python3.11 -c '' 2>/dev/null && echo python3.11 || echo python3)
@@ -14,25 +14,29 @@ WORKERS ?= 2
 PYTEST_ARGS ?=
 
 XYLOSIM := 0.1.3
+LAVA := 0.10.0
+LAVA_DL := 0.6.0
 PACKAGES := nirhw passes targets hw_configs
 
 VENV := .venv/bin
 # stamps: older than pyproject.toml, or of another xylosim, means set up again
 ENV := .venv/.installed
 ORACLE := .venv-xylosim/.installed-$(XYLOSIM)
+LAVA_ORACLE := .venv-lava/.installed-$(LAVA)-$(LAVA_DL)
 PIP_FLAGS := -qq --disable-pip-version-check
 
 export NIRHW_XYLOSIM_PYTHON ?= $(CURDIR)/.venv-xylosim/bin/python
-# the oracle is built while lint and mypy run
+export NIRHW_LAVA_PYTHON ?= $(CURDIR)/.venv-lava/bin/python
+# the oracles are built while lint and mypy run
 MAKEFLAGS += --jobs=2
 
-.PHONY: demo test test-exporters lint benchmarks clean
+.PHONY: demo test test-exporters lint benchmarks clean .venv-lava
 .DELETE_ON_ERROR:
 
 demo: $(ENV)
 	$(VENV)/python demo/run.py
 
-test: lint $(ORACLE)
+test: lint $(ORACLE) $(LAVA_ORACLE)
 	$(VENV)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
 
 # graphs from the real exporters, each in its own environment; not part of make test
@@ -51,11 +55,11 @@ lint: $(ENV)
 	@ln -s $(addprefix ../../../,$(filter-out %/__pycache__,$(wildcard nirhw/*)) $(filter-out nirhw,$(PACKAGES))) build/typing/nirhw
 	$(VENV)/mypy
 
-benchmarks: $(ENV) $(ORACLE)
+benchmarks: $(ENV) $(ORACLE) $(LAVA_ORACLE)
 	@set -e; for script in tests/benchmarks/*.py; do echo "== $$script"; $(VENV)/python $$script; done
 
 clean:
-	rm -rf .venv .venv-xylosim .venv-exporters .pytest_cache .hypothesis .ruff_cache .mypy_cache build dist out nirhw.egg-info
+	rm -rf .venv .venv-xylosim .venv-lava .venv-exporters .pytest_cache .hypothesis .ruff_cache .mypy_cache build dist out nirhw.egg-info
 	find $(PACKAGES) demo tests -name __pycache__ -prune -exec rm -rf {} +
 
 $(ENV): pyproject.toml
@@ -66,4 +70,14 @@ $(ENV): pyproject.toml
 $(ORACLE):
 	$(PYTHON) -m venv .venv-xylosim
 	.venv-xylosim/bin/python -m pip install $(PIP_FLAGS) numpy xylosim==$(XYLOSIM)
+	@touch $@
+
+.venv-lava: $(LAVA_ORACLE)
+
+# lava's published pins are older than these Pythons; tests/oracles/lava_shim.py makes it importable.  Its virtual ports call
+# numpy.reshape with a name that numpy 2.4 dropped.
+$(LAVA_ORACLE):
+	$(PYTHON) -m venv .venv-lava
+	.venv-lava/bin/python -m pip install $(PIP_FLAGS) 'numpy<2.4' scipy networkx asteval scikit-learn h5py
+	.venv-lava/bin/python -m pip install $(PIP_FLAGS) --no-deps --ignore-requires-python lava-nc==$(LAVA) lava-dl==$(LAVA_DL)
 	@touch $@

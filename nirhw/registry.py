@@ -17,6 +17,9 @@ BUILT_IN: Mapping[str, str] = {
     "xylo-audio2": "nirhw.targets.xylo:TARGET",
     "xylo-audio3": "nirhw.targets.xylo:TARGET",
     "xylo-imu": "nirhw.targets.xylo:TARGET",
+    "loihi2": "nirhw.targets.loihi2:TARGET",
+    "loihi2-kapoho-point": "nirhw.targets.loihi2:TARGET",
+    "loihi2-hala-point": "nirhw.targets.loihi2:TARGET",
 }
 
 

@@ -24,7 +24,7 @@ def small() -> nir.NIRGraph:
 
 def test_every_listed_target_can_be_compiled_to() -> None:
     names = [t.name for t in nirhw.list_targets()]
-    assert names == ["xylo", "xylo-audio2", "xylo-audio3", "xylo-imu"]
+    assert names == ["xylo", "xylo-audio2", "xylo-audio3", "xylo-imu", "loihi2", "loihi2-kapoho-point", "loihi2-hala-point"]
     for name in names:
         model = nirhw.compile(small(), name, dt=b.DT)
         assert model.target == name and model.report.fits
@@ -32,7 +32,7 @@ def test_every_listed_target_can_be_compiled_to() -> None:
 
 
 def test_options_are_documented_with_type_default_and_meaning() -> None:
-    for option in nirhw.list_targets()[0].options:
+    for option in [o for t in nirhw.list_targets() for o in t.options]:
         assert option.help and option.type in ("str", "float", "int", "bool") and option.default is not None
 
 

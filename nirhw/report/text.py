@@ -38,6 +38,8 @@ def _blocks(report: Mapping[str, Any]) -> Iterable[Any]:
     )
     if report["inferred_limits"]:
         yield f"only inferred, not documented: {', '.join(report['inferred_limits'])}\n"
+    if "assumptions" in report:
+        yield f"{report['verdict']}: {'; '.join(report['assumptions'])}\n"
     yield from _fit_blocks(report)
     if "clock" in report:
         yield from _clock_block(report["clock"])
