@@ -17,6 +17,8 @@ BUILT_IN: Mapping[str, str] = {
     "xylo-audio2": "nirhw.targets.xylo:TARGET",
     "xylo-audio3": "nirhw.targets.xylo:TARGET",
     "xylo-imu": "nirhw.targets.xylo:TARGET",
+    "spinnaker2": "nirhw.targets.spinnaker2:TARGET",
+    "spinnaker2-48": "nirhw.targets.spinnaker2:TARGET",
 }
 
 

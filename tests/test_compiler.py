@@ -24,7 +24,7 @@ def small() -> nir.NIRGraph:
 
 def test_every_listed_target_can_be_compiled_to() -> None:
     names = [t.name for t in nirhw.list_targets()]
-    assert names == ["xylo", "xylo-audio2", "xylo-audio3", "xylo-imu"]
+    assert names == ["xylo", "xylo-audio2", "xylo-audio3", "xylo-imu", "spinnaker2", "spinnaker2-48"]
     for name in names:
         model = nirhw.compile(small(), name, dt=b.DT)
         assert model.target == name and model.report.fits

@@ -151,7 +151,7 @@ def test_text_of_a_file_is_escaped(write: Any) -> None:
 
 def test_an_unknown_base(write: Any) -> None:
     found = refusal(write(HEAD.replace("xylo-audio2", "xylo-audio9")))
-    assert "xylo-audio9" in str(found) and "one of xylo-audio2" in str(found)
+    assert "xylo-audio9" in str(found) and "fix: one of " in str(found) and " xylo-audio2," in str(found)
 
 
 def test_no_base(write: Any) -> None:
