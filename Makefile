@@ -5,7 +5,7 @@
 # make clean       back to a fresh clone
 #
 # Needs Python 3.11 or later with venv, and for the tests a C++ compiler (the independent Xylo simulator is built from source).
-# Each target sets up what it needs: .venv, and .venv-xylosim for tests and benchmarks.
+# Each target sets up what it needs: .venv, and environments of the oracles for tests and benchmarks.
 
 ifeq ($(origin PYTHON),undefined)
 PYTHON := $(shell python3.11 -c '' 2>/dev/null && echo python3.11 || echo python3)
@@ -14,16 +14,21 @@ WORKERS ?= 2
 PYTEST_ARGS ?=
 
 XYLOSIM := 0.1.3
+SINABS := 3.1.3
+TORCH := 2.13.0
+# where a CPU build of torch is found; empty: the index that pip is set up for
+TORCH_INDEX ?=
 PACKAGES := nirhw passes targets hw_configs
 
 VENV := .venv/bin
 # stamps: older than pyproject.toml, or of another xylosim, means set up again
 ENV := .venv/.installed
-ORACLE := .venv-xylosim/.installed-$(XYLOSIM)
+ORACLES := .venv-xylosim/.installed-$(XYLOSIM) .venv-sinabs/.installed-$(SINABS)
 PIP_FLAGS := -qq --disable-pip-version-check
 
 export NIRHW_XYLOSIM_PYTHON ?= $(CURDIR)/.venv-xylosim/bin/python
-# the oracle is built while lint and mypy run
+export NIRHW_SINABS_PYTHON ?= $(CURDIR)/.venv-sinabs/bin/python
+# the oracles are built while lint and mypy run
 MAKEFLAGS += --jobs=2
 
 .PHONY: demo test test-exporters lint benchmarks clean
@@ -32,12 +37,11 @@ MAKEFLAGS += --jobs=2
 demo: $(ENV)
 	$(VENV)/python demo/run.py
 
-test: lint $(ORACLE)
+test: lint $(ORACLES)
 	$(VENV)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
 
 # graphs from the real exporters, each in its own environment; not part of make test
 EXPORTERS ?=
-TORCH_INDEX ?=
 test-exporters: $(ENV)
 	$(VENV)/python tests/exporters/run.py --venvs .venv-exporters --out .venv-exporters/out $(if $(TORCH_INDEX),--torch-index $(TORCH_INDEX)) $(EXPORTERS)
 	NIRHW_EXPORTS=$(CURDIR)/.venv-exporters/out $(VENV)/python -m pytest tests/exporters
@@ -51,19 +55,25 @@ lint: $(ENV)
 	@ln -s $(addprefix ../../../,$(filter-out %/__pycache__,$(wildcard nirhw/*)) $(filter-out nirhw,$(PACKAGES))) build/typing/nirhw
 	$(VENV)/mypy
 
-benchmarks: $(ENV) $(ORACLE)
+benchmarks: $(ENV) $(ORACLES)
 	@set -e; for script in tests/benchmarks/*.py; do echo "== $$script"; $(VENV)/python $$script; done
 
 clean:
-	rm -rf .venv .venv-xylosim .venv-exporters .pytest_cache .hypothesis .ruff_cache .mypy_cache build dist out nirhw.egg-info
+	rm -rf .venv .venv-xylosim .venv-sinabs .venv-exporters .pytest_cache .hypothesis .ruff_cache .mypy_cache build dist out nirhw.egg-info
 	find $(PACKAGES) demo tests -name __pycache__ -prune -exec rm -rf {} +
 
 $(ENV): pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(VENV)/python -m pip install $(PIP_FLAGS) --editable '.[dev,report]'
+	$(VENV)/python -m pip install $(PIP_FLAGS) --editable '.[dev,report,events]'
 	@touch $@
 
-$(ORACLE):
+.venv-xylosim/.installed-%:
 	$(PYTHON) -m venv .venv-xylosim
-	.venv-xylosim/bin/python -m pip install $(PIP_FLAGS) numpy xylosim==$(XYLOSIM)
+	.venv-xylosim/bin/python -m pip install $(PIP_FLAGS) numpy xylosim==$*
+	@touch $@
+
+.venv-sinabs/.installed-%:
+	$(PYTHON) -m venv .venv-sinabs
+	.venv-sinabs/bin/python -m pip install $(PIP_FLAGS) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch==$(TORCH)
+	.venv-sinabs/bin/python -m pip install $(PIP_FLAGS) sinabs==$*
 	@touch $@

@@ -17,6 +17,9 @@ BUILT_IN: Mapping[str, str] = {
     "xylo-audio2": "nirhw.targets.xylo:TARGET",
     "xylo-audio3": "nirhw.targets.xylo:TARGET",
     "xylo-imu": "nirhw.targets.xylo:TARGET",
+    "speck": "nirhw.targets.speck:TARGET",
+    "speck2f": "nirhw.targets.speck:TARGET",
+    "speck2e": "nirhw.targets.speck:TARGET",
     "spinnaker2": "nirhw.targets.spinnaker2:TARGET",
     "spinnaker2-48": "nirhw.targets.spinnaker2:TARGET",
 }
@@ -128,5 +131,5 @@ def _option_info(field: Any) -> OptionInfo:
         type(default).__name__,
         default,
         field.metadata.get("help", ""),
-        tuple(field.metadata.get("choices", ())),
+        tuple(str(c) for c in field.metadata.get("choices", ())),
     )

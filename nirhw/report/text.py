@@ -30,7 +30,10 @@ def _blocks(report: Mapping[str, Any]) -> Iterable[Any]:
     added = f", {report['added_neurons']} added by the compiler" if report["added_neurons"] else ""
     asked = printable(report["reset"])
     yield f"{report['neurons']} neurons{added}; {step}, {report['integrator']} integrator, reset asked for: {asked}"
-    yield f"binding resource: {report['binding_resource']}\n"
+    yield f"binding resource: {report['binding_resource']}"
+    for note in report.get("notes", ()):
+        yield printable(note, 400)
+    yield ""
     yield table(
         "Resources",
         ("resource", "used", "available", "share", "limit is"),

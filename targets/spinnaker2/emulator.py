@@ -13,17 +13,15 @@ board's raster of the Braille network in ``tests/targets/spinnaker2/test_board.p
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Set
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Set
 from dataclasses import dataclass, fields
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nirhw.diagnostics import error
+from nirhw.emulation.parallel import over_samples
 
 from .config import SpiNNaker2Configuration
 from .flat import FlatNetwork, flatten
@@ -146,7 +144,7 @@ class Emulator:
             arrays = (*network, events, *memory, kept, *recorded.values(), tally, *scratch)
             kernel(*arrays, True if self._fused else None, first, last)
 
-        _in_threads(piece, samples, threads)
+        over_samples(piece, samples, threads)
         n = net.n_neurons
         rings = np.roll(rings, -(steps % net.delays), axis=1)  # the kernel leaves the ring where its last step stood
         v, i_exc, i_inh = (np.ascontiguousarray(states[:, k]) for k in range(3))
@@ -199,21 +197,3 @@ class Emulator:
                 )
             target[...] = given
         return states, rings, spikes
-
-
-def _in_threads(piece: Callable[[int, int], None], samples: int, threads: int | None) -> None:
-    """Split the samples over threads; the kernel releases the interpreter's lock."""
-    workers = min(threads or _processors(), samples)
-    if workers <= 1:
-        piece(0, samples)
-        return
-    # several pieces a worker, as samples differ in activity
-    bounds = np.linspace(0, samples, min(4 * workers, samples) + 1).astype(int).tolist()
-    with ThreadPoolExecutor(workers) as pool:
-        for part in [pool.submit(piece, first, last) for first, last in pairwise(bounds)]:
-            part.result()
-
-
-def _processors() -> int:
-    """Processors this process may use; where the system cannot tell, all of them."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
