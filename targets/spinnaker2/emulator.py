@@ -13,7 +13,7 @@ board's raster of the Braille network in ``tests/targets/spinnaker2/test_board.p
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Callable, Set
 from dataclasses import dataclass, fields
 from typing import Any
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -22,15 +22,17 @@ def resources(
     """Return resources, time constants, tensors, delays, placement, memory by population, and what is known of time."""
     model = MemoryModel(hardware, config.layout, config.timesteps)
     loads = [model.of(part) for part in config.slices]
+    memory, time = _memory(config, loads, record), _time(config, io_map, record)
     return {
+        "notes": list(_notes(config, memory, record, time)),
         "resources": _usage(config, hardware, loads),
         "time_constants": [f.as_row() for f in record.times],
         "tensors": [asdict(t) for t in record.tensors],
         "delays": record.delays,
         "placement": _placement(config, record),
-        "memory": _memory(config, loads, record),
+        "memory": memory,
         "traffic": dict(record.placement),
-        "time": _time(config, io_map, record),
+        "time": time,
     }
 
 
@@ -107,6 +109,23 @@ def _memory(config: SpiNNaker2Configuration, loads: list[Load], record: SpiNNake
             }
         )
     return rows
+
+
+def _notes(
+    config: SpiNNaker2Configuration, memory: list[dict[str, Any]], record: SpiNNaker2Record, time: Mapping[str, Any]
+) -> Iterator[str]:
+    unproven = [row["population"] for row in memory if not row["fewest_proven"]]
+    yield f"{config.n_slices} PEs; " + (
+        f"fewer might do for {', '.join(unproven)}" if unproven else "no population can do with fewer"
+    )
+    fit = [row["steps_that_fit"] for row in memory if row["steps_that_fit"] != ""]
+    if fit:
+        yield f"memory is set aside for recordings of {config.timesteps} steps; up to {min(fit)} would fit"
+    packets, least = record.placement["packets_if_all_fire"], record.placement["packets_lower_bound"]
+    method = record.placement["method"]
+    yield f"placement: {packets} packets to quads if every neuron fires, {least} at least for any placement ({method})"
+    if "time_per_step" in time:
+        yield f"time of a step: {time['time_per_step']}"
 
 
 def _time(config: SpiNNaker2Configuration, io_map: Mapping[str, Any], record: SpiNNaker2Record) -> dict[str, Any]:
