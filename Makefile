@@ -5,7 +5,7 @@
 # make clean       back to a fresh clone
 #
 # Needs Python 3.11 or later with venv, and for the tests a C++ compiler (the independent Xylo simulator is built from source).
-# Each target sets up what it needs: .venv, and for tests and benchmarks .venv-xylosim and .venv-lava.
+# Each target sets up what it needs: .venv, and environments of the oracles for tests and benchmarks.
 
 ifeq ($(origin PYTHON),undefined)
 PYTHON := $(shell python3.11 -c '' 2>/dev/null && echo python3.11 || echo python3)
@@ -14,34 +14,37 @@ WORKERS ?= 2
 PYTEST_ARGS ?=
 
 XYLOSIM := 0.1.3
+SINABS := 3.1.3
 LAVA := 0.10.0
 LAVA_DL := 0.6.0
+TORCH := 2.13.0
+# where a CPU build of torch is found; empty: the index that pip is set up for
+TORCH_INDEX ?=
 PACKAGES := nirhw passes targets hw_configs
 
 VENV := .venv/bin
 # stamps: older than pyproject.toml, or of another xylosim, means set up again
 ENV := .venv/.installed
-ORACLE := .venv-xylosim/.installed-$(XYLOSIM)
-LAVA_ORACLE := .venv-lava/.installed-$(LAVA)-$(LAVA_DL)
+ORACLES := .venv-xylosim/.installed-$(XYLOSIM) .venv-sinabs/.installed-$(SINABS) .venv-lava/.installed-$(LAVA)
 PIP_FLAGS := -qq --disable-pip-version-check
 
 export NIRHW_XYLOSIM_PYTHON ?= $(CURDIR)/.venv-xylosim/bin/python
+export NIRHW_SINABS_PYTHON ?= $(CURDIR)/.venv-sinabs/bin/python
 export NIRHW_LAVA_PYTHON ?= $(CURDIR)/.venv-lava/bin/python
 # the oracles are built while lint and mypy run
 MAKEFLAGS += --jobs=2
 
-.PHONY: demo test test-exporters lint benchmarks clean .venv-lava
+.PHONY: demo test test-exporters lint benchmarks clean
 .DELETE_ON_ERROR:
 
 demo: $(ENV)
 	$(VENV)/python demo/run.py
 
-test: lint $(ORACLE) $(LAVA_ORACLE)
+test: lint $(ORACLES)
 	$(VENV)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
 
 # graphs from the real exporters, each in its own environment; not part of make test
 EXPORTERS ?=
-TORCH_INDEX ?=
 test-exporters: $(ENV)
 	$(VENV)/python tests/exporters/run.py --venvs .venv-exporters --out .venv-exporters/out $(if $(TORCH_INDEX),--torch-index $(TORCH_INDEX)) $(EXPORTERS)
 	NIRHW_EXPORTS=$(CURDIR)/.venv-exporters/out $(VENV)/python -m pytest tests/exporters
@@ -55,29 +58,33 @@ lint: $(ENV)
 	@ln -s $(addprefix ../../../,$(filter-out %/__pycache__,$(wildcard nirhw/*)) $(filter-out nirhw,$(PACKAGES))) build/typing/nirhw
 	$(VENV)/mypy
 
-benchmarks: $(ENV) $(ORACLE) $(LAVA_ORACLE)
+benchmarks: $(ENV) $(ORACLES)
 	@set -e; for script in tests/benchmarks/*.py; do echo "== $$script"; $(VENV)/python $$script; done
 
 clean:
-	rm -rf .venv .venv-xylosim .venv-lava .venv-exporters .pytest_cache .hypothesis .ruff_cache .mypy_cache build dist out nirhw.egg-info
+	rm -rf .venv .venv-xylosim .venv-sinabs .venv-lava .venv-exporters .pytest_cache .hypothesis .ruff_cache .mypy_cache build dist out nirhw.egg-info
 	find $(PACKAGES) demo tests -name __pycache__ -prune -exec rm -rf {} +
 
 $(ENV): pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(VENV)/python -m pip install $(PIP_FLAGS) --editable '.[dev,report]'
+	$(VENV)/python -m pip install $(PIP_FLAGS) --editable '.[dev,report,events]'
 	@touch $@
 
-$(ORACLE):
+.venv-xylosim/.installed-%:
 	$(PYTHON) -m venv .venv-xylosim
-	.venv-xylosim/bin/python -m pip install $(PIP_FLAGS) numpy xylosim==$(XYLOSIM)
+	.venv-xylosim/bin/python -m pip install $(PIP_FLAGS) numpy xylosim==$*
 	@touch $@
 
-.venv-lava: $(LAVA_ORACLE)
+.venv-sinabs/.installed-%:
+	$(PYTHON) -m venv .venv-sinabs
+	.venv-sinabs/bin/python -m pip install $(PIP_FLAGS) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch==$(TORCH)
+	.venv-sinabs/bin/python -m pip install $(PIP_FLAGS) sinabs==$*
+	@touch $@
 
 # lava's published pins are older than these Pythons; tests/oracles/lava_shim.py makes it importable.  Its virtual ports call
 # numpy.reshape with a name that numpy 2.4 dropped.
-$(LAVA_ORACLE):
+.venv-lava/.installed-%:
 	$(PYTHON) -m venv .venv-lava
 	.venv-lava/bin/python -m pip install $(PIP_FLAGS) 'numpy<2.4' scipy networkx asteval scikit-learn h5py
-	.venv-lava/bin/python -m pip install $(PIP_FLAGS) --no-deps --ignore-requires-python lava-nc==$(LAVA) lava-dl==$(LAVA_DL)
+	.venv-lava/bin/python -m pip install $(PIP_FLAGS) --no-deps --ignore-requires-python lava-nc==$* lava-dl==$(LAVA_DL)
 	@touch $@

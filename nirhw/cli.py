@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from nirhw.cli_emulate import Outcome
     from nirhw.compiled import CompiledModel
     from nirhw.diagnostics import Diagnostic
+    from nirhw.emulation.events import Events
     from nirhw.network import Network
 
 
@@ -259,7 +260,11 @@ def emulate(
     spikes: Annotated[
         Path,
         typer.Option(
-            "--input", "-i", metavar="SPIKES", help="Spikes: .npz (key 'spikes'), .npy or event .csv.", show_default=False
+            "--input",
+            "-i",
+            metavar="SPIKES",
+            help="Spikes: .npz (key 'spikes'), .npy or .csv; or events with time stamps.",
+            show_default=False,
         ),
     ],
     output: Annotated[Path | None, typer.Option("--output", "-o", metavar="OUT.npz", help="Where the results go.")] = None,
@@ -298,6 +303,17 @@ def emulate(
     from nirhw import cli_emulate as work
 
     names = work.known_populations(model, tuple(record or ()))
+    from nirhw.event_files import read_events
+
+    events = read_events(spikes, model.io_map)
+    if events is not None:
+        only_counts = {
+            "--labels": labels is not None,
+            "--reference": reference,
+            "--fidelity": fidelity,
+            "--steps": steps is not None,
+        }
+        return _emulate_events(model, events, names, output, [name for name, given in only_counts.items() if given], json)
     samples = work.read_samples(model, spikes, labels, steps)
     outcome = work.run(model, samples, names, reference, fidelity, keep=output is not None)
     if output is not None:
@@ -311,6 +327,30 @@ def emulate(
         )
     else:
         _show_outcome(model, outcome, output)
+    return out.DONE
+
+
+def _emulate_events(
+    model: CompiledModel, events: Events, names: tuple[str, ...], output: Path | None, refused: list[str], as_json: bool
+) -> int:
+    from nirhw import cli_events as work
+    from nirhw.diagnostics import error
+
+    if refused:
+        raise error(
+            "NIRHW-E002", f"{refused[0]} takes counts per step, and this file holds events with time stamps", fix="leave it out"
+        )
+    done, seconds = work.run(model, events, names)
+    if output is not None:
+        from nirhw.spike_files import write_npz
+
+        write_npz(output, work.arrays(done))
+    if as_json:
+        written = None if output is None else str(output)
+        found = work.outcome(model, events, done, seconds)
+        out.emit_json({"ok": True, "target": model.target, "output": written, **found, "diagnostics": _dicts(model.findings)})
+    else:
+        out.emit("\n".join(work.lines(model, events, done, seconds)) + "\n")
     return out.DONE
 
 

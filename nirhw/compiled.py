@@ -6,9 +6,10 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, overload
 
-from nirhw.diagnostics import Deviation, Diagnostic, error_of
+from nirhw.diagnostics import Deviation, Diagnostic, error, error_of
+from nirhw.emulation.events import EventRun, Events, as_events, is_events
 from nirhw.emulation.inputs import as_counts, as_labels, populations_named
 from nirhw.emulation.result import Run
 from nirhw.fidelity import Fidelity, FidelityMeter
@@ -52,23 +53,48 @@ class CompiledModel:
     def _device(self) -> Device:
         return find_target(self.target).device(self.config, self.io_map)
 
-    def emulate(self, spikes: Any, *, record: Iterable[str] = (), state: Any = None, threads: int | None = None) -> Run:
+    @overload
+    def emulate(
+        self, spikes: Events, *, record: Iterable[str] = (), state: Any = None, threads: int | None = None
+    ) -> EventRun: ...
+    @overload
+    def emulate(self, spikes: Any, *, record: Iterable[str] = (), state: Any = None, threads: int | None = None) -> Run: ...
+    def emulate(self, spikes: Any, *, record: Iterable[str] = (), state: Any = None, threads: int | None = None) -> Any:
         """Execute ``config`` bit by bit.
 
         Args:
             spikes: ``(T, *in)`` or ``(B, T, *in)``: bool, integers or whole floats, not negative; a dict by input name
-                where the network has several inputs.  T rows in, T rows out, row t is chip step t.
+                where the network has several inputs.  T rows in, T rows out, row t is chip step t.  Or
+                :class:`~nirhw.emulation.events.Events` with time stamps, where the chip works event by event.
             record: NIR node names of populations whose "spikes", "v" and "i" are kept, as the chip's integers.
             state: ``run.state`` of an earlier run of this model, to continue its stream.
             threads: at most so many; default: all cores.  The bits do not depend on it.
 
+        Returns:
+            A :class:`~nirhw.emulation.result.Run`; for events an :class:`~nirhw.emulation.events.EventRun`.
+
         Raises:
             InputError: NIRHW-E050 to E053 for spikes, names or states that do not suit the model.
         """
+        if is_events(spikes):
+            return self._emulate_events(spikes, record, state, threads)
         counts, batched = as_counts(spikes, self._input_shapes, self.io_map["input_peak"])
         wanted = populations_named(record, {n: n for n in self.io_map["populations"]})
         run = self._device.run(counts, wanted, state, threads)
         return run if batched else _first_sample(run)
+
+    def _emulate_events(self, events: Any, record: Iterable[str], state: Any, threads: int | None) -> EventRun:
+        run_events = getattr(self._device, "run_events", None)
+        if run_events is None:
+            raise error(
+                "NIRHW-E050",
+                f"target {self.target} takes no events with time stamps",
+                why="this chip counts in steps",
+                fix="pass counts per step, (T, *in), or a file of events, which is binned",
+            )
+        wanted = populations_named(record, {n: n for n in self.io_map["populations"]})
+        run: EventRun = run_events(as_events(events, self._input_shapes), wanted, state, threads)
+        return run
 
     def reference(self, spikes: Any, *, record: Iterable[str] = (), state: ReferenceState | None = None) -> Run:
         """Run the float network on the same input; same arguments and result type as :meth:`emulate`."""

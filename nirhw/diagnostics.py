@@ -73,6 +73,8 @@ CODES: Mapping[str, Code] = MappingProxyType(
         "NIRHW-W005": Code("meaning", "population fires without input"),
         "NIRHW-W006": Code("read", "batch or time axis dropped from a shape"),
         "NIRHW-W010": Code("quantize", "weights or biases clipped"),
+        "NIRHW-W011": Code("quantize", "weights exceed the threshold"),
+        "NIRHW-W012": Code("place", "placement rests on an undocumented rule"),
     }
 )
 

@@ -20,7 +20,7 @@ from typing import Any, Literal
 State = Literal["real", "stub", "absent", "broken"]
 
 #: what nirhw cannot do without
-REQUIRED = ("numpy", "scipy", "numba", "networkx", "pyfive", "jsonschema", "typer", "rich")
+REQUIRED = ("numpy", "scipy", "numba", "llvmlite", "networkx", "pyfive", "jsonschema", "typer", "rich")
 #: optional package -> what it is for
 OPTIONAL: Mapping[str, str] = {
     "nir": "graphs in memory",
@@ -215,17 +215,13 @@ def _machine() -> Machine:
 
 
 def kernel_cache() -> tuple[Path, bool]:
-    """Return where numba keeps compiled kernels, and whether it can write there; without it every process compiles anew."""
-    chosen = os.environ.get("NUMBA_CACHE_DIR")
-    if chosen:
-        return Path(chosen), _writable(Path(chosen))
+    """Return where compiled kernels are kept, and whether they can be written there; else every process compiles anew."""
     import nirhw.targets
+    from nirhw.emulation.native import cache_folders
 
-    beside = Path(next(iter(nirhw.targets.__path__))) / "xylo" / "__pycache__"
-    if _writable(beside):
-        return beside, True
-    base = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
-    return base / "numba", _writable(base / "numba")
+    folders = cache_folders(Path(next(iter(nirhw.targets.__path__))) / "xylo")
+    folder = next((folder for folder in folders if _writable(folder)), None)
+    return (folder, True) if folder else (folders[-1], False)
 
 
 def _writable(folder: Path) -> bool:

@@ -17,6 +17,11 @@ BUILT_IN: Mapping[str, str] = {
     "xylo-audio2": "nirhw.targets.xylo:TARGET",
     "xylo-audio3": "nirhw.targets.xylo:TARGET",
     "xylo-imu": "nirhw.targets.xylo:TARGET",
+    "speck": "nirhw.targets.speck:TARGET",
+    "speck2f": "nirhw.targets.speck:TARGET",
+    "speck2e": "nirhw.targets.speck:TARGET",
+    "spinnaker2": "nirhw.targets.spinnaker2:TARGET",
+    "spinnaker2-48": "nirhw.targets.spinnaker2:TARGET",
     "loihi2": "nirhw.targets.loihi2:TARGET",
     "loihi2-kapoho-point": "nirhw.targets.loihi2:TARGET",
     "loihi2-hala-point": "nirhw.targets.loihi2:TARGET",
@@ -129,5 +134,5 @@ def _option_info(field: Any) -> OptionInfo:
         type(default).__name__,
         default,
         field.metadata.get("help", ""),
-        tuple(field.metadata.get("choices", ())),
+        tuple(str(c) for c in field.metadata.get("choices", ())),
     )

@@ -91,7 +91,7 @@ def read_spikes(path: str | os.PathLike[str], inputs: Mapping[str, Shape], dt: f
                 fix="pass an npz file with one key by input name",
             )
         return SpikeFile({next(iter(inputs)): _npy(content, name)})
-    members = _npz(content, name, {"spikes", "labels", *inputs})
+    members = npz_members(content, name, {"spikes", "labels", *inputs})
     labels = members.get("labels")
     if len(inputs) == 1 and "spikes" in members:
         return SpikeFile({next(iter(inputs)): members["spikes"]}, labels)
@@ -119,7 +119,7 @@ def read_labels(path: str | os.PathLike[str]) -> AnyArray:
     kind = _kind_of(content, name)
     if kind == "npy":
         return _npy(content, name)
-    members = _npz(content, name, {"labels"}) if kind == "npz" else {}
+    members = npz_members(content, name, {"labels"}) if kind == "npz" else {}
     if "labels" not in members:
         raise error("NIRHW-E052", f"'{name}' holds no labels", fix="pass an npy file, or an npz file with the key 'labels'")
     return members["labels"]
@@ -197,7 +197,7 @@ def _keys(content: bytes) -> list[str]:
         return [n.removesuffix(".npy") for n in archive.namelist()][:20]
 
 
-def _npz(content: bytes, name: str, wanted: set[str]) -> dict[str, AnyArray]:
+def npz_members(content: bytes, name: str, wanted: set[str]) -> dict[str, AnyArray]:
     """Return the members of an npz file that are ``wanted``, within the budget."""
     found = {}
     try:
@@ -218,6 +218,46 @@ def _npz(content: bytes, name: str, wanted: set[str]) -> dict[str, AnyArray]:
     except Exception as cause:  # zipfile and zlib raise a dozen types on damaged archives
         raise _damaged(name, f"{type(cause).__name__}: {cause}") from None
     return found
+
+
+def npz_keys(content: bytes, name: str) -> list[str]:
+    """Return the first keys of an npz file; raises InputError NIRHW-E051 for one that is damaged."""
+    try:
+        return _keys(content)
+    except Exception as cause:  # zipfile raises a dozen types on damaged archives
+        raise _damaged(name, f"{type(cause).__name__}: {cause}") from None
+
+
+def table_of(content: bytes, name: str, known: tuple[str, ...]) -> dict[str, AnyArray]:
+    """Return the columns of a CSV file of whole numbers, int64, by name.
+
+    Raises:
+        InputError: NIRHW-E051 for columns that are not ``known`` or stand twice, and for rows that are malformed, by line.
+    """
+    try:
+        lines = content.decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError as cause:
+        raise _damaged(name, f"{cause.reason} at byte {cause.start}") from None
+    rows = _rows(csv.reader(lines, strict=True), name)
+    _, header = next(rows, (0, []))
+    names = [cell.lower() for cell in header]
+    if len(set(names)) != len(names) or not set(names) <= set(known):
+        raise error("NIRHW-E051", f"'{name}' has the columns {printable(', '.join(names))}", why=f"known: {', '.join(known)}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # numpy warns where it would read 1.5 as a whole number
+            table = np.loadtxt(lines[1:], np.int64, delimiter=",", comments=None, ndmin=2)
+        if table.shape[1] == len(names) and table.min(initial=0) >= 0 and table.max(initial=0) < 10**15:
+            return {column: table[:, k] for k, column in enumerate(names)}
+    except (ValueError, OverflowError, Warning):
+        pass  # something is unusual or wrong: row by row, so that an error can name its line
+    values = []
+    for line, row in rows:
+        if len(row) != len(names) or not all(_WHOLE.fullmatch(cell) for cell in row):
+            raise error("NIRHW-E051", f"'{name}', line {line}: {len(names)} whole numbers from 0 are expected")
+        values.append([int(cell) for cell in row])
+    table = np.array(values, np.int64).reshape(-1, len(names))
+    return {column: table[:, k] for k, column in enumerate(names)}
 
 
 class _Events(NamedTuple):

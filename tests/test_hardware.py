@@ -82,7 +82,7 @@ def test_what_is_based_on_another_only_changes_it(path: Path) -> None:
     if "based_on" in data:
         base, own = load_hardware(data["based_on"]), load_hardware(path.stem)
         assert own.limits.keys() == base.limits.keys()
-        assert {k for k in own.limits if own.limits[k] != base.limits[k]} <= data["limits"].keys()
+        assert {k for k in own.limits if own.limits[k] != base.limits[k]} <= data.get("limits", {}).keys()
 
 
 def test_the_family_is_checked() -> None:
@@ -151,7 +151,7 @@ def test_text_of_a_file_is_escaped(write: Any) -> None:
 
 def test_an_unknown_base(write: Any) -> None:
     found = refusal(write(HEAD.replace("xylo-audio2", "xylo-audio9")))
-    assert "xylo-audio9" in str(found) and "one of " in str(found) and "xylo-audio2" in str(found)
+    assert "xylo-audio9" in str(found) and "xylo-audio2, xylo-audio3" in str(found)
 
 
 def test_no_base(write: Any) -> None:

@@ -27,7 +27,7 @@ class Run:
             ``(.., T, *shape)``.  Chip integers on an emulator, floats on the reference.
         latency: steps by which a population lags the reference, by NIR node name.
         state: opaque; pass it to the next run as ``state=`` to continue the stream.
-        counters: what the emulator counted, by name, one number a sample (events, saturations, ...).
+        counters: what the emulator counted (events, saturations, ...), by name: one number a sample, or ``[sample, core]``.
     """
 
     spikes: Any

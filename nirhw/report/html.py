@@ -46,7 +46,18 @@ LEVELS: tuple[tuple[float, str], ...] = ((0.95, "high"), (0.75, "mid"), (0.0, "l
 #: keys of the report that are no section of their own
 _CORE = frozenset(
     {"schema_version", "target", "hardware", "title", "dt", "integrator", "reset", "counts_in_steps", "neurons", "added_neurons"}
-    | {"binding_resource", "inferred_limits", "resources", "deviations", "findings", "timings", "clock"}
+    | {
+        "binding_resource",
+        "inferred_limits",
+        "resources",
+        "deviations",
+        "findings",
+        "timings",
+        "clock",
+        "notes",
+        "verdict",
+        "assumptions",
+    }
 )
 
 
@@ -146,6 +157,7 @@ def _page(report: Mapping[str, Any]) -> dict[str, Any]:
         "known": tuple(SECTIONS),
         "strips": _strips(report.get("placement") or ()),
         "clock": _clock(report.get("clock")),
+        "notes": report.get("notes") or (),
         "ledger": _ledger(report["deviations"]),
         "findings": [{**f, "nodes": _names(f["nodes"])} for f in report["findings"]],
         "timings": _timings(report.get("timings") or {}),

@@ -10,9 +10,7 @@ Witness: equal to lava-nc 0.10.0's fixed-point processes (``LIF``, ``LIFReset``,
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -21,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nirhw.diagnostics import error
+from nirhw.emulation.parallel import over_samples
 
 from .config import Loihi2Configuration
 from .flatten import flatten
@@ -178,27 +177,13 @@ class Loihi2Emulator:
         def piece(first: int, last: int) -> None:
             run_samples(*fixed, *self._scratch(), step, first, last)
 
-        workers = min(threads or _processors(), n_samples)
-        if workers <= 1:
-            piece(0, n_samples)
-            return
-        # several pieces a worker, as samples differ in activity
-        bounds = np.linspace(0, n_samples, min(4 * workers, n_samples) + 1).astype(int).tolist()
-        with ThreadPoolExecutor(workers) as pool:
-            pieces = [pool.submit(piece, first, last) for first, last in pairwise(bounds)]
-            for done in pieces:
-                done.result()
+        over_samples(piece, n_samples, threads)
 
     def _scratch(self) -> tuple[Int64, Int32, Int32, NDArray[np.int16]]:
         """Return the kernel's room for active sources, what neurons send, and sums of a block in 32 and 16 bits."""
         n = self._net.n_neurons
         index = np.empty(max(n, self._net.n_inputs) + 1, np.int64)
         return index, np.zeros(n, np.int32), np.empty(n, np.int32), np.empty(n, np.int16)
-
-
-def _processors() -> int:
-    """Processors this process may use; where the system cannot tell, all of them."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def probe_view(v: Int32, spikes: Int32) -> Int32:

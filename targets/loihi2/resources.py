@@ -19,10 +19,12 @@ def resources(config: Loihi2Configuration, io_map: Mapping[str, Any], hardware: 
     """Return resources, what they assume, time constants, tensors, delays, head-room, register sets, cores and traffic."""
     cores = _cores(config, hardware)
     rows = _usage(config, cores, hardware)
+    verdict, assumptions = "feasible under assumptions", _assumptions(config, rows, hardware)
     return {
+        "notes": [f"{verdict}: {'; '.join(assumptions)}"],
         "resources": rows,
-        "verdict": "feasible under assumptions",
-        "assumptions": _assumptions(config, rows, hardware),
+        "verdict": verdict,
+        "assumptions": assumptions,
         "time_constants": [f.as_row() for f in record.times],
         "tensors": [asdict(t) for t in record.tensors],
         "delays": record.delays,

@@ -10,18 +10,22 @@ Witness: equal to xylosim 0.1.3 (``xylosim.v2``) in all states and spikes on the
 
 from __future__ import annotations
 
-import os
+import ctypes
 from collections.abc import Set
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
-from itertools import pairwise
+from functools import cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nirhw.diagnostics import error
-from nirhw.targets.xylo.config import NO_ALIAS, XyloConfiguration
+from nirhw.emulation import native
+from nirhw.emulation.parallel import over_samples
+
+from .config import NO_ALIAS, XyloConfiguration
+from .flat import FlatNetwork, alias_lanes, flatten
 
 Array = NDArray[Any]
 Int16 = NDArray[np.int16]
@@ -31,61 +35,21 @@ UInt8 = NDArray[np.uint8]
 #: what :meth:`XyloEmulator.run` can record
 RECORDABLE = frozenset({"spikes", "v", "i"})
 
-_HIDDEN_CAP = 31  # spikes a step
-_OUTPUT_CAP = 1
-# an int16 vector of today's processors; also a whole number of 8-byte words of spike counts
-_LANES = 16
-# rough costs of delivery, in the time of one scattered synapse: a block of _LANES, and the start of a run of blocks
-_BLOCK_COST = 1.0
-_RUN_COST = 6.0
-
-
-class FlatNetwork(NamedTuple):
-    """A configuration as the kernel reads it.
-
-    Neurons are *lanes*: the hidden ones, padded to whole blocks, then the output ones, padded too.  Currents are lanes
-    as well: first those of synapse 1 (of the outputs' only synapse), then those of synapse 2.  A *row* is what one
-    pre-synaptic unit reaches: first the input channels, then the hidden neurons.  The synapses of a row are stored
-    partly as dense runs over neighbouring lanes (zeros included), partly as single entries; weights are already
-    shifted.
-
-    Attributes:
-        rows: per row first and last run, first and last entry, how many events one int16 product of its weights can
-            hold, and its fan-out (both synapses and outputs together), ``[row, 6]``.
-        runs: per run first lane, first weight and length, ``[run, 3]``.
-        run_weights: weights of all runs.
-        entry_lane, entry_weight: target lanes and weights of the single synapses.
-        i_dash: decay codes of all current lanes in use.
-        neurons: per neuron lane decay code, bias, threshold and cap of the spikes a step, ``[4, lane]``.
-        hidden_lanes: where the output lanes begin.
-    """
-
-    rows: Int64
-    runs: Int64
-    run_weights: Int16
-    entry_lane: Array
-    entry_weight: Int16
-    i_dash: Int16
-    neurons: Int16
-    hidden_lanes: int
-
 
 class LaneState(NamedTuple):
     """State in the kernel's layout, ``[sample, lane]``.
 
-    ``values`` has the lanes of the currents of synapse 1, those of synapse 2, those of the membranes; ``spike_words``
-    is ``spikes`` seen as uint64.
+    ``values`` has the lanes of the currents of synapse 1, those of synapse 2, those of the membranes.
     """
 
     values: Int16
     spikes: UInt8
-    spike_words: NDArray[np.uint64]
 
 
 class Recording(NamedTuple):
     """What the kernel writes: ``[sample, time, neuron]`` for spikes, ``[sample, time, lane]`` for ``values``.
 
-    A time axis of length 0 switches a recording off.
+    A last axis of length 0 switches a recording off.
     """
 
     out_spikes: UInt8
@@ -155,8 +119,9 @@ class XyloEmulator:
     def __init__(self, config: XyloConfiguration):
         _check(config)
         self.config = config
-        self._net = _flatten(config)
-        self._alias = _alias_lanes(config)
+        self._net = flatten(config)
+        self._alias = alias_lanes(config)
+        self._arguments = _network_arguments(self._net, self._alias, config)
         self._lanes = self._net.neurons.shape[1]
         n_hid, first_output, second, membranes = config.n_hidden, self._net.hidden_lanes, self._lanes, 2 * self._lanes
         n_out = config.n_outputs
@@ -199,7 +164,15 @@ class XyloEmulator:
         lanes = self._lane_state(n_samples, state)
         recording = self._recording(n_samples, n_steps, record)
         tally = np.zeros((n_samples, 4), np.int64) if count else None
-        _run_parallel(self._net, self._alias, events, lanes, recording, tally, threads)
+        kernel = _kernel(self._alias is not None, count)
+        arrays = _addresses(events, *lanes, lanes.spikes, *recording, tally)
+        sizes = (recording.spikes.shape[2], recording.values.shape[2], n_steps)
+
+        def run_samples(first: int, last: int) -> None:
+            row, times = np.empty((2, self._net.rows.shape[0]), np.int64)
+            kernel(*self._arguments, *_addresses(row, times), *arrays, *sizes, first, last)
+
+        over_samples(run_samples, n_samples, threads)
         return self._trace(lanes, recording, record, tally)
 
     def _events(self, counts: ArrayLike) -> UInt8:
@@ -234,11 +207,11 @@ class XyloEmulator:
                         fix="pass the state of a trace of the same configuration and batch size",
                     )
                 target[...] = given
-        return LaneState(values, spikes, spikes.view(np.uint64))
+        return LaneState(values, spikes)
 
     def _recording(self, n_samples: int, n_steps: int, record: Set[str]) -> Recording:
         def space(wanted: bool, width: int, dtype: type[np.integer[Any]]) -> Array:
-            return np.empty((n_samples, n_steps if wanted else 0, width), dtype)
+            return np.empty((n_samples, n_steps, width if wanted else 0), dtype)
 
         return Recording(
             out_spikes=space(True, self.config.n_outputs, np.uint8),
@@ -262,36 +235,39 @@ class XyloEmulator:
         )
 
 
-def _run_parallel(
-    net: FlatNetwork,
-    alias: Array | None,
-    events: UInt8,
-    lanes: LaneState,
-    recording: Recording,
-    tally: Int64 | None,
-    threads: int | None,
-) -> None:
-    """Split the samples over threads; the kernel releases the interpreter's lock."""
-    from nirhw.targets.xylo.kernel import run_samples  # numba takes half a second to import
-
-    n_samples = events.shape[0]
-    workers = min(threads or _processors(), n_samples)
-    if workers <= 1:
-        run_samples(net, alias, events, lanes, recording, tally, 0, n_samples)
-        return
-    # several pieces a worker, as samples differ in activity
-    bounds = np.linspace(0, n_samples, min(4 * workers, n_samples) + 1).astype(int).tolist()
-    with ThreadPoolExecutor(workers) as pool:
-        pieces = [
-            pool.submit(run_samples, net, alias, events, lanes, recording, tally, first, last) for first, last in pairwise(bounds)
-        ]
-        for piece in pieces:
-            piece.result()
+#: argument types of :func:`nirhw.targets.xylo.kernel.run_samples`
+_PROTOTYPE = ctypes.CFUNCTYPE(
+    None,
+    *[ctypes.c_void_p] * 8,
+    *[ctypes.c_int64] * 5,
+    *[ctypes.c_void_p] * 10,
+    *[ctypes.c_int64] * 5,
+)
 
 
-def _processors() -> int:
-    """Processors this process may use; where the system cannot tell, all of them."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+@cache
+def _kernel(in_order: bool, counting: bool) -> Any:
+    """Return the compiled kernel; ``in_order`` for aliases and thresholds of any sign, ``counting`` for a tally."""
+
+    def compile_kernel() -> Any:
+        from nirhw.targets.xylo import kernel  # takes numba half a second, so only where it is not on disk
+
+        return kernel.compile_kernel(in_order, counting)
+
+    name = "run_samples" + "_in_order" * in_order + "_counting" * counting
+    return native.load(name, Path(__file__).with_name("kernel.py"), _PROTOTYPE, compile_kernel)
+
+
+def _addresses(*arrays: Array | None) -> list[int | None]:
+    """Return where arrays begin; they must be contiguous, and outlive the addresses."""
+    assert all(array is None or array.flags.c_contiguous for array in arrays)
+    return [None if array is None else array.ctypes.data for array in arrays]
+
+
+def _network_arguments(net: FlatNetwork, alias: Array | None, config: XyloConfiguration) -> tuple[int | None, ...]:
+    """Return the kernel's arguments that describe the network; its arrays must outlive them."""
+    arrays = _addresses(net.rows, net.runs, net.run_weights, net.entry_lane, net.entry_weight, net.i_dash, net.neurons, alias)
+    return (*arrays, net.i_dash.size, net.neurons.shape[1], net.hidden_lanes, config.n_inputs, config.n_outputs)
 
 
 def _check(config: XyloConfiguration) -> None:
@@ -330,127 +306,3 @@ def _register_range(name: str, n_hidden: int) -> tuple[int, int]:
     if name.endswith("alias_target"):
         return NO_ALIAS, n_hidden - 1
     return -32768, 32767  # state, threshold and bias words have 16 bits in the simulator
-
-
-def _flatten(config: XyloConfiguration) -> FlatNetwork:
-    hidden, outputs = config.hidden.neurons, config.readout.neurons
-    h, o = _padded(config.n_hidden), _padded(config.n_outputs)
-
-    def lanes(of_hidden: Array | int, of_outputs: Array | int, dtype: type = np.int16, padding: int = 0) -> Array:
-        values: Array = np.full(h + o, padding, dtype)
-        values[: config.n_hidden] = of_hidden
-        values[h : h + config.n_outputs] = of_outputs
-        return values
-
-    i_dash = lanes(hidden.i_syn_decay, outputs.i_syn_decay)
-    if config.synapse2_enable:
-        i_dash = np.concatenate([i_dash, lanes(hidden.i_syn2_decay, 0)])
-    return FlatNetwork(
-        **_synapses(_weights_by_row(config, h, h + o, i_dash.size)),
-        i_dash=i_dash,
-        neurons=np.stack(
-            [
-                lanes(hidden.v_mem_decay, outputs.v_mem_decay),
-                lanes(hidden.v_mem_bias, outputs.v_mem_bias) * np.int16(config.bias_enable),
-                # padding lanes have no input, so their membrane of 0 never gets there
-                lanes(hidden.threshold, outputs.threshold, padding=32767),
-                lanes(_HIDDEN_CAP, _OUTPUT_CAP),
-            ]
-        ),
-        hidden_lanes=h,
-    )
-
-
-def _alias_lanes(config: XyloConfiguration) -> Array | None:
-    """Alias targets of all neuron lanes; ``None`` where neurons may fire all at once.
-
-    They may if there are no aliases and all thresholds are positive.
-    """
-    hidden = config.hidden.neurons
-    aliasing = config.hidden.aliasing and bool(np.any(hidden.alias_target != NO_ALIAS))
-    if not aliasing and hidden.threshold.min(initial=1) > 0 and config.readout.neurons.threshold.min(initial=1) > 0:
-        return None
-    lanes = np.full(_padded(config.n_hidden) + _padded(config.n_outputs), NO_ALIAS, np.int32)
-    if aliasing:
-        lanes[: config.n_hidden] = hidden.alias_target
-    return lanes
-
-
-def _padded(neurons: int) -> int:
-    return -(-neurons // _LANES) * _LANES
-
-
-def _weights_by_row(config: XyloConfiguration, first_output: int, neuron_lanes: int, current_lanes: int) -> Int16:
-    """All weights as ``[row, current lane]``, shifted; beyond the chip's shifts they wrap in 16 bits, as in xylosim."""
-    n_in, n_hid = config.n_inputs, config.n_hidden
-    weights = np.zeros((n_in + n_hid, current_lanes), np.int16)
-
-    def put(rows: slice, first_lane: int, matrix: Array, shift: int) -> None:
-        weights[rows, first_lane : first_lane + matrix.shape[1]] = (matrix.astype(np.int32) << shift).astype(np.int16)
-
-    inputs, recurrent = slice(0, n_in), slice(n_in, None)
-    readout_rows = slice(n_in + n_hid - config.readout.weights.shape[0], None)
-    put(inputs, 0, config.input.weights, config.input.weight_bit_shift)
-    put(recurrent, 0, config.hidden.weights, config.hidden.weight_bit_shift)
-    put(readout_rows, first_output, config.readout.weights, config.readout.weight_bit_shift)
-    if config.synapse2_enable:
-        put(inputs, neuron_lanes, config.input.syn2_weights, config.input.weight_bit_shift)
-        put(recurrent, neuron_lanes, config.hidden.syn2_weights, config.hidden.weight_bit_shift)
-    return weights
-
-
-def _chunks(weights: Int16) -> Int64:
-    """How many times each row's largest weight fits in int16, at least once."""
-    high, low = weights.max(axis=1, initial=1).astype(np.int64), weights.min(axis=1, initial=-1).astype(np.int64)
-    return np.asarray(np.maximum(32767 // np.maximum(high, -low), 1), dtype=np.int64)
-
-
-def _synapses(weights: Int16) -> dict[str, Array]:
-    """Store each row as runs of blocks and single entries, whichever is cheaper to deliver."""
-    n_rows = weights.shape[0]
-    blocks = weights.reshape(n_rows, -1, _LANES)
-    dense = _dense_blocks(np.count_nonzero(blocks, axis=2))
-    edges = np.diff(np.pad(dense.astype(np.int8), ((0, 0), (1, 1))), axis=1)
-    run_row, run_first = np.nonzero(edges == 1)
-    run_last = np.nonzero(edges == -1)[1]
-    entry_row, entry_lane = np.nonzero(np.where(dense[..., None], 0, blocks).reshape(weights.shape))
-    first_run, first_entry = _starts(run_row, n_rows), _starts(entry_row, n_rows)
-    fan_out = np.count_nonzero(weights, axis=1)
-    length = (run_last - run_first) * _LANES
-    return {
-        "rows": np.stack([first_run[:-1], first_run[1:], first_entry[:-1], first_entry[1:], _chunks(weights), fan_out], axis=1),
-        "runs": np.stack([run_first * _LANES, np.cumsum(length) - length, length], axis=1),
-        "run_weights": blocks[dense].ravel(),
-        # unsigned, so that numba need not look for negative indices
-        "entry_lane": entry_lane.astype(np.uint32),
-        "entry_weight": weights[entry_row, entry_lane],
-    }
-
-
-def _starts(row: Int64, n_rows: int) -> Int64:
-    """Where each row begins in a list sorted by row."""
-    return np.searchsorted(row, np.arange(n_rows + 1)).astype(np.int64)
-
-
-def _dense_blocks(synapses: Int64) -> NDArray[np.bool_]:
-    """Which blocks to store densely: the cheapest choice for each row, found exactly by dynamic programming.
-
-    Args:
-        synapses: non-zero weights, ``[row, block]``.
-
-    Returns:
-        ``[row, block]``, True where a block belongs to a run.
-    """
-    n_rows, n_blocks = synapses.shape
-    single, run = np.zeros(n_rows), np.full(n_rows, np.inf)  # least cost so far, by how the last block is stored
-    run_before = np.zeros((2, n_rows, n_blocks), bool)  # was the block before in a run? for this block single, in a run
-    for b in range(n_blocks):
-        run_before[0, :, b] = run < single
-        run_before[1, :, b] = run <= single + _RUN_COST
-        single, run = np.minimum(single, run) + synapses[:, b], np.minimum(single + _RUN_COST, run) + _BLOCK_COST
-    dense = np.zeros((n_rows, n_blocks), bool)
-    in_run = run < single
-    for b in reversed(range(n_blocks)):
-        dense[:, b] = in_run
-        in_run = np.where(in_run, run_before[1, :, b], run_before[0, :, b])
-    return dense

@@ -1,9 +1,11 @@
-"""How long nirhw takes to start, wall time in fresh processes.
+"""How long nirhw takes to start, wall time and processor time in fresh processes.
 
     python tests/benchmarks/startup.py
 
 Figures only: they depend on the machine and on what else it does.  The first emulation is timed with an empty kernel cache
-(numba compiles) and with a filled one; it loads a compiled model of two layers and runs one sample.
+(numba compiles) and with a filled one (machine code is loaded); it loads a compiled model of two layers, or compiles it
+anew, and runs one sample.  For comparison, an empty numba function: what numba itself takes with an empty and with a
+filled cache of its own.
 """
 
 from __future__ import annotations
@@ -26,48 +28,67 @@ ROOT = Path(__file__).resolve().parents[2]
 NETWORK = ROOT / "demo" / "networks" / "vowels_cubalif.nir"
 QUICK, SLOW = 15, 3
 EMULATE = "import sys, numpy as np, nirhw; nirhw.load(sys.argv[1]).emulate(np.load(sys.argv[2]))"
+COMPILE = "import sys, numpy as np, nirhw; nirhw.compile(sys.argv[1], 'xylo', reset='subtract').emulate(np.load(sys.argv[2]))"
+EMPTY = "import numpy as np, numba\n@numba.njit(cache=True)\ndef empty(values): pass\nempty(np.zeros(1))\n"
 COMMAND_LINE = "from nirhw.cli import main; main()"
 
 
-def seconds(code: str, *arguments: str, **variables: str) -> float:
-    """Return the wall time of a fresh interpreter that runs ``code``."""
-    start = time.perf_counter()
-    command = [sys.executable, "-c", code, *arguments]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={**os.environ, **variables}, cwd=tempfile.gettempdir())
-    return time.perf_counter() - start
+Times = tuple[float, float]
 
 
-def first_emulations(folder: Path) -> tuple[list[float], list[float]]:
-    """Return times of the first emulation in a process, with an empty and with a filled kernel cache."""
-    model, spikes = str(folder / "model.nirhw"), str(folder / "spikes.npy")
+def seconds(*arguments: str, **variables: str) -> Times:
+    """Return wall time and processor time of a fresh interpreter with these arguments."""
+    begin, start = os.times(), time.perf_counter()
+    environment = {**os.environ, **variables}
+    subprocess.run(
+        [sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL, env=environment, cwd=tempfile.gettempdir()
+    )
+    end, wall = os.times(), time.perf_counter() - start
+    return wall, end.children_user + end.children_system - begin.children_user - begin.children_system
+
+
+def first_emulations(folder: Path) -> dict[str, list[Times]]:
+    """Return times of the first emulation in a process, and of an empty numba function, by what is in the kernel cache."""
+    model, spikes, script = str(folder / "model.nirhw"), str(folder / "spikes.npy"), folder / "empty.py"
     nirhw.compile(NETWORK, target="xylo", reset="subtract").save(model)
     np.save(spikes, np.random.default_rng(0).random((100, 12)) < 0.2)
-    cold, warm = [], []
+    script.write_text(EMPTY)
+    times: dict[str, list[Times]] = {}
     for round_ in range(SLOW):
-        cache = str(folder / f"cache{round_}")
-        cold.append(seconds(EMULATE, model, spikes, NUMBA_CACHE_DIR=cache))
-        warm.append(seconds(EMULATE, model, spikes, NUMBA_CACHE_DIR=cache))
-    return cold, warm
+        for name, arguments in {
+            "load, first emulation": ("-c", EMULATE, model, spikes),
+            "compile, first emulation": ("-c", COMPILE, str(NETWORK), spikes),
+            "empty numba function": (str(script),),
+        }.items():
+            cache = str(folder / f"cache {name} {round_}")
+            for state in ("empty", "filled"):
+                times.setdefault(f"{name}, {state} kernel cache", []).append(seconds(*arguments, NUMBA_CACHE_DIR=cache))
+    return times
 
 
 def main() -> None:
     """Print the table."""
-    table = Table("what", "runs", "median s", "fastest s", "target s", title="Start-up, fresh processes, wall time")
+    columns = ("what", "runs", "wall s, median", "fastest", "processor s, median", "least", "target wall s")
+    table = Table(*columns, title="Start-up, fresh processes")
 
-    def add(what: str, target: str, times: list[float]) -> None:
-        table.add_row(what, str(len(times)), f"{statistics.median(times):.3f}", f"{min(times):.3f}", target)
+    def add(what: str, target: str, times: list[Times]) -> None:
+        figures = (f"{f(kind):.3f}" for kind in zip(*times, strict=True) for f in (statistics.median, min))
+        table.add_row(what, str(len(times)), *figures, target)
 
     with tempfile.TemporaryDirectory() as folder:
         for code in ("pass", "import nirhw", "import typer"):
-            seconds(code)  # what is read from disk is in memory from here on
-        add("python", "", [seconds("pass") for _ in range(QUICK)])
-        add("import typer", "", [seconds("import typer") for _ in range(QUICK)])
-        add("import nirhw", "0.15", [seconds("import nirhw") for _ in range(QUICK)])
-        add("nirhw --help", "0.3", [seconds(COMMAND_LINE, "--help") for _ in range(QUICK)])
-        add("nirhw --version", "0.3", [seconds(COMMAND_LINE, "--version") for _ in range(QUICK)])
-        cold, warm = first_emulations(Path(folder))
-        add("first emulation, empty kernel cache", "3", cold)
-        add("first emulation, filled kernel cache", "1", warm)
+            seconds("-c", code)  # what is read from disk is in memory from here on
+        for what, target, arguments in (
+            ("python", "", ("pass",)),
+            ("import typer", "", ("import typer",)),
+            ("import nirhw", "0.15", ("import nirhw",)),
+            ("nirhw --help", "0.3", (COMMAND_LINE, "--help")),
+            ("nirhw --version", "0.3", (COMMAND_LINE, "--version")),
+        ):
+            add(what, target, [seconds("-c", *arguments) for _ in range(QUICK)])
+        for what, times in first_emulations(Path(folder)).items():
+            target = "" if "numba" in what else "3" if "empty kernel" in what else "1"
+            add(what, target, times)
     Console().print(table)
 
 

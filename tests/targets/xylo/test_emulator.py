@@ -208,7 +208,7 @@ def test_storing_rows_densely_or_singly_gives_the_same_bits(monkeypatch):
     config, counts = busy_network(), np.random.default_rng(0).integers(0, 4, (1, 30, 4))
     traces = []
     for cost in (0.0, 1.0, 1e6):
-        monkeypatch.setattr("nirhw.targets.xylo.emulator._BLOCK_COST", cost)
+        monkeypatch.setattr("nirhw.targets.xylo.flat._BLOCK_COST", cost)
         traces.append(XyloEmulator(config).run(counts, record=ALL, count=True))
     assert same(traces[0], traces[1])
     assert same(traces[0], traces[2])
@@ -232,6 +232,22 @@ def test_a_stream_may_be_cut_anywhere(seed, cuts):
     for name in TRACES:
         assert np.array_equal(np.concatenate([getattr(p, name) for p in pieces], axis=1), getattr(whole, name))
     assert same(state, whole.state, STATES)
+
+
+def test_counting_changes_no_bits_where_neurons_fire_in_order():
+    config = network([[100, 0, 0]], threshold=50, alias=[1, 2, NO_ALIAS])
+    counted = run(config, [[1], [2]], count=True)
+    assert same(counted, run(config, [[1], [2]]))
+    assert counted.events.tolist() == [3]
+
+
+@pytest.mark.parametrize("record", [{"spikes"}, {"v"}, {"i"}, {"v", "i"}, {"spikes", "i"}])
+def test_a_recording_does_not_depend_on_what_else_is_recorded(record):
+    counts = np.random.default_rng(1).integers(0, 4, (2, 20, 4))
+    everything, part = EMULATOR.run(counts, record=ALL), EMULATOR.run(counts, record=record)
+    names = [name for name in TRACES if name == "out_spikes" or (name.split("_")[-1] if "hidden" in name else name[0]) in record]
+    assert same(part, everything, names)
+    assert same(part.state, everything.state, STATES)
 
 
 def test_what_is_not_recorded_is_none():
