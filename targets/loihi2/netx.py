@@ -76,7 +76,7 @@ def netx_bytes(config: Loihi2Configuration) -> bytes:
     try:
         import h5py
     except ImportError:
-        raise error("NIRHW-E004", "h5py is needed to write .net files", fix="pip install h5py") from None
+        raise error("NIRHW-E004", "h5py is needed to write .net files", fix="pip install 'nirhw[loihi2]'") from None
     stream = io.BytesIO()
     layers, _ = _chain(config)
     with h5py.File(stream, "w") as file:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nirhw.diagnostics import error
-from nirhw.files import write_whole
+from nirhw.files import write_folder
 
 from .config import LAVA_MODELS, CoreSlice, Loihi2Configuration, Synapses
 from .weights import acting, stored
@@ -62,10 +62,14 @@ def script_files(config: Loihi2Configuration) -> dict[str, bytes]:
     return {SCRIPT: files(__package__).joinpath(SCRIPT).read_bytes(), DATA: stream.getvalue()}
 
 
-def write_script(config: Loihi2Configuration, folder: str | os.PathLike[str]) -> None:
-    """Write :func:`script_files` to a folder that exists; errors as there, and NIRHW-E005 where it cannot be written to."""
-    for name, content in script_files(config).items():
-        write_whole(Path(folder) / name, content)
+def write_script(config: Loihi2Configuration, folder: str | os.PathLike[str]) -> Path:
+    """Write :func:`script_files` to a folder, which is made where it does not exist, and return the script's path.
+
+    Raises:
+        LegalizeError: as :func:`script_files`.
+        UsageError: NIRHW-E005 where the folder cannot be written to.
+    """
+    return write_folder(folder, script_files(config)) / SCRIPT
 
 
 def _is_split(syn: Synapses, parts: dict[str, int]) -> bool:

@@ -23,11 +23,11 @@ class SpiNNaker2Device:
     The io map names slices by their index in the configuration: ``inputs[name]`` has ``shape`` and ``slices``;
     ``outputs[name]`` has ``shape``, ``slices``, ``kind`` ("spikes" or "voltage"), ``lag`` and, for voltages, ``scale`` (chip
     units of v per unit of the network) and ``offset`` (chip units of v where the network's value is 0), numbers or flat arrays;
-    ``populations[name]`` has ``shape``, ``slices`` and ``lag``.
+    ``populations[name]`` has ``shape``, ``slices`` and ``lag``; ``fused`` says whether a multiply-add rounds once.
     """
 
-    def __init__(self, config: SpiNNaker2Configuration, io_map: Mapping[str, Any], *, fused: bool = False):
-        self._emulator = Emulator(config, fused=fused)
+    def __init__(self, config: SpiNNaker2Configuration, io_map: Mapping[str, Any]):
+        self._emulator = Emulator(config, fused=io_map["fused"])
         self._config, self._map = config, io_map
         self._starts = config.starts
 

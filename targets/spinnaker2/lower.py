@@ -212,6 +212,7 @@ def _io_map(network: Network, context: Context) -> dict[str, Any]:
     return {
         "dt": network.dt,
         "input_peak": 1,
+        "fused": context.options.fused,
         "inputs": {n: {"shape": list(network.populations[p].shape), "slices": where(p)} for n, p in network.inputs.items()},
         "outputs": outputs,
         "populations": populations,

@@ -77,6 +77,10 @@ class SpiNNaker2Options:
             "help": "what the board keeps: outputs only, also the spikes of all populations, or also all membranes",
         },
     )
+    fused: bool = field(
+        default=False,
+        metadata={"help": "emulate a multiply-add that rounds once; whether the board's compiler makes them is not known"},
+    )
     steps: int = field(
         default=256, metadata={"range": (1, 10_000_000), "help": "time steps for which memory is set aside for recordings"}
     )

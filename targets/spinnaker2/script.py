@@ -18,7 +18,7 @@ import numpy as np
 
 from nirhw.diagnostics import error, printable
 from nirhw.emulation.inputs import as_counts
-from nirhw.files import write_whole
+from nirhw.files import write_folder
 
 from .config import PARAMETERS, SPIKE_LIST, SpiNNaker2Configuration
 
@@ -50,18 +50,10 @@ def write_script(model: CompiledModel, folder: str | os.PathLike[str], spikes: A
     arrays = network_arrays(model.config)
     if spikes is not None:
         arrays |= _spike_arrays(model, spikes)
-    place = Path(folder)
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-    except OSError as reason:
-        raise error(
-            "NIRHW-E005", f"'{printable(place)}' cannot be written: {reason.strerror}", fix="choose another path"
-        ) from None
     stream = io.BytesIO()
     np.savez_compressed(stream, allow_pickle=False, **arrays)
-    write_whole(place / NETWORK, stream.getvalue())
-    write_whole(place / SCRIPT, files(__package__).joinpath("board_script.py").read_bytes())
-    return place / SCRIPT
+    program = files(__package__).joinpath("board_script.py").read_bytes()
+    return write_folder(folder, {NETWORK: stream.getvalue(), SCRIPT: program}) / SCRIPT
 
 
 def network_arrays(config: SpiNNaker2Configuration) -> dict[str, Any]:

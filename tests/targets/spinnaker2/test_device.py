@@ -39,6 +39,7 @@ def network() -> SpiNNaker2Configuration:
 IO_MAP = {
     "dt": 1e-3,
     "input_peak": 1,
+    "fused": False,
     "inputs": {"first": {"shape": [2, 3], "slices": [3]}, "second": {"shape": [2], "slices": [0]}},
     "outputs": {
         "out_a": {"shape": [2, 3], "kind": "spikes", "slices": [1, 2], "lag": 1},
@@ -130,6 +131,6 @@ def test_multiply_add_is_an_option_of_the_device():
     given = {k: v[:1] for k, v in counts(steps=40).items()}
     flat = np.concatenate([given["second"], given["first"]], axis=2)
     for fused in (False, True):
-        run = SpiNNaker2Device(config, IO_MAP, fused=fused).run(given, {"b": "b"})
+        run = SpiNNaker2Device(config, {**IO_MAP, "fused": fused}).run(given, {"b": "b"})
         trace = Emulator(config, fused=fused).run(flat, record={"v"}, neurons=[14, 15])
         assert run.states["b"]["v"].tobytes() == trace.v.tobytes()

@@ -353,3 +353,13 @@ def test_the_demo_networks_keep_their_accuracy(name: str) -> None:
     model = nirhw.compile(folder / f"{name}.nir", TARGET)
     measured = model.fidelity(np.minimum(data["spikes"][:64], 1), data["labels"][:64])
     assert measured.agreement is not None and measured.agreement.value >= 0.9
+
+
+def test_a_fused_multiply_add_is_an_option_of_the_emulation() -> None:
+    net = b.chain(4, 3, w=b.linear(6, 4), n=b.cubalif(6), w2=b.linear(3, 6), o=b.cubalif(3))
+    spikes = b.spikes(200, 4, rate=0.3)
+    apart, once = (
+        nirhw.compile(net, "spinnaker2", dt=b.DT, options={"fused": fused}).emulate(spikes, record=["n"]).states["n"]["v"]
+        for fused in (False, True)
+    )
+    assert np.any(apart != once) and np.allclose(apart[:20], once[:20], rtol=1e-4, atol=1e-2)
