@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from nirhw.hardware import Hardware
+from nirhw.limits import usage_row
 
 from .config import LAVA_MODELS, Group, Loihi2Configuration, Synapses
 from .options import Loihi2Record
@@ -125,20 +126,7 @@ def _usage(config: Loihi2Configuration, cores: list[dict[str, Any]], hardware: H
         "out_axons_per_core": max((c["out_axons"] for c in cores), default=0),
         "delay_max": max((s.max_delay for s in config.synapses), default=0),
     }
-    rows = []
-    for name, count in used.items():
-        entry = hardware.limits[name]
-        rows.append(
-            {
-                "resource": name,
-                "used": int(count),
-                "available": int(entry.value),
-                "share": count / entry.value,
-                "certainty": entry.certainty,
-                "source": entry.source,
-            }
-        )
-    return rows
+    return [usage_row(hardware, name, count) for name, count in used.items()]
 
 
 def _placement(config: Loihi2Configuration, io_map: Mapping[str, Any]) -> list[dict[str, Any]]:

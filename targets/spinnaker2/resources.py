@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from nirhw.hardware import Hardware
+from nirhw.limits import usage_row
 
 from .config import SPIKE_LIST, SpiNNaker2Configuration
 from .memory import Load, MemoryModel
@@ -44,28 +45,15 @@ def _usage(config: SpiNNaker2Configuration, hardware: Hardware, loads: list[Load
     entries = Counter(e.chip for e in config.routing)
     area, log = f"data_bytes_{config.layout}", f"log_bytes_{config.layout}"
     rows = [
-        _row(hardware, "pes", config.n_slices, available_pes(hardware)),
-        _row(hardware, area, max(load.total for load in loads) + hardware[log]),
-        _row(hardware, "targets_per_pe", max(neurons, default=0)),
-        _row(hardware, "sources_per_pe", max(sources, default=0)),
-        _row(hardware, "router_entries", max(entries.values(), default=0)),
+        usage_row(hardware, "pes", config.n_slices, available=available_pes(hardware)),
+        usage_row(hardware, area, max(load.total for load in loads) + hardware[log]),
+        usage_row(hardware, "targets_per_pe", max(neurons, default=0)),
+        usage_row(hardware, "sources_per_pe", max(sources, default=0)),
+        usage_row(hardware, "router_entries", max(entries.values(), default=0)),
     ]
     if any(delays):
-        rows.append(_row(hardware, "delay_max", max(delays)))
+        rows.append(usage_row(hardware, "delay_max", max(delays)))
     return rows
-
-
-def _row(hardware: Hardware, limit: str, used: int, available: int | None = None) -> dict[str, Any]:
-    entry = hardware.limits[limit]
-    there = int(entry.value) if available is None else available
-    return {
-        "resource": limit,
-        "used": used,
-        "available": there,
-        "share": used / there,
-        "certainty": entry.certainty,
-        "source": entry.source,
-    }
 
 
 def _placement(config: SpiNNaker2Configuration, record: SpiNNaker2Record) -> list[dict[str, Any]]:
