@@ -1,8 +1,8 @@
 """An independent check of a configuration against its hardware description.
 
 Reads the configuration, the io map and the description only, nothing that the lowering kept; so what passes here would be
-legal whoever had made it.  Synapses are counted as Loihi 1 packs them, which is an assumption for Loihi 2 (facts: sheet
-"Loihi 2", section 2): a row of synapses of one source on one core stands in blocks of at most 64, each with a header, rounded up
+legal whoever had made it.  Synapses are counted as Loihi 1 packs them, which is an assumption for Loihi 2 (nengo-loihi
+e564f66, bits_per_axon): a row of synapses of one source on one core stands in blocks of at most 64, each with a header, rounded up
 to whole words; only sparse rows carry the target's index; a shared kernel stands once on each core, by filter.
 """
 

@@ -1,7 +1,7 @@
 """The configuration of Loihi 2 as plain data: neuron groups, synapses, and the cores that hold them.
 
 Intel's register formats are not public, so the format is ours.  Its integers are those that lava-nc 0.10.0's fixed-point
-processes take (facts: sheet "Loihi 2", section 3): a group is one ``LIF`` process with one set of registers, synapses are
+processes take (lava-nc 0.10.0): a group is one ``LIF`` process with one set of registers, synapses are
 one ``Dense``, ``Sparse``, ``DelayDense`` or ``Conv`` process, and weights are those given to lava, before it drops low bits.
 
 Time: a spike of step t acts in step t + 1, over a synapse of delay d in step t + 1 + d.

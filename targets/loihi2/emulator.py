@@ -187,5 +187,5 @@ class Loihi2Emulator:
 
 
 def probe_view(v: Int32, spikes: Int32) -> Int32:
-    """Return v as the chip's probe reads it: 128 in the step of a spike (facts: sheet "Loihi 2", section 6)."""
+    """Return v as the chip's probe reads it: 128 in the step of a spike (public trace of the NIR paper)."""
     return np.where(spikes != 0, np.int32(PROBE_AT_SPIKE), v)

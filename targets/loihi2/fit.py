@@ -1,6 +1,6 @@
 """Time constants to decay codes.
 
-The arithmetic (facts: sheet "Loihi 2", section 3): u keeps ``(4096 - (du + 1)) / 4096`` a step, v ``(4096 - dv) / 4096``.
+The arithmetic (lava-nc 0.10.0, proc/lif/models.py): u keeps ``(4096 - (du + 1)) / 4096`` a step, v ``(4096 - dv) / 4096``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from nirhw.operators import Array, frozen
 from nirhw.pipeline import Context
 
 DECAY_ONE = 4096
-#: what the NIR paper's Lava script multiplies decays by (facts: sheet "Loihi 2", section 6)
+#: what the NIR paper's Lava script multiplies decays by (NIR paper, nir_to_lava.py)
 LAVA_ONE = 4095
 #: relative widths of the bins in which time constants are merged, tried in this order
 _WIDTHS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 20.0)

@@ -1,6 +1,6 @@
 """Integer formats: which weights exist, and how far currents and membranes can get.
 
-Weights (facts: sheet "Loihi 2", section 3): of one sign 0 to 255, of both signs even and from -254 to 254; fewer bits drop low
+Weights (lava-nc 0.10.0, utils/weightutils.py): of one sign 0 to 255, of both signs even and from -254 to 254; fewer bits drop low
 ones.  -256 exists, but is not used: alone it would be of one sign and out of range.  States have 24 bits: u wraps, v saturates.
 """
 

@@ -1,6 +1,6 @@
 """The inner loops of the Loihi 2 emulator, compiled by numba; imported only when something is emulated.
 
-The arithmetic is that of lava-nc 0.10.0's fixed-point processes (facts: sheet "Loihi 2", section 3), in int32 that wraps, as
+The arithmetic is that of lava-nc 0.10.0's fixed-point processes, in int32 that wraps, as
 theirs does.  What makes it fast: sources are listed once a step, the int8 weights of dense blocks are summed four rows at a
 time in int16, and every loop over neurons is one that LLVM turns into vector instructions.  The first compilation is kept
 short: arguments are few arrays, and nothing is allocated here, so that no references are counted (``_nrt``).

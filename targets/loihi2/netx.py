@@ -2,7 +2,7 @@
 
 The format says less than a configuration does, and its reader chooses weight bits and exponents anew.  :func:`outside_netx`
 names every reason why a configuration cannot be said in it; what is left reads back as the same arithmetic.  The reader's rules
-and traps are those of lava-dl 0.6.0 (``netx/hdf5.py``, ``netx/utils.py``, ``netx/blocks``; facts: sheet "Loihi 2", section 4).
+and traps are those of lava-dl 0.6.0 (``netx/hdf5.py``, ``netx/utils.py``, ``netx/blocks``).
 
 The neurons of a layer stand in the order of their group.  With lava-dl 0.6.0 a ``flatten`` layer needs numpy below 2.4.
 """

@@ -1,4 +1,4 @@
-"""What the chip keeps of a weight: the rule of lava-nc 0.10.0 (``lava.utils.weightutils``; facts: sheet "Loihi 2", section 3)."""
+"""What the chip keeps of a weight: the rule of lava-nc 0.10.0 (``lava.utils.weightutils``)."""
 
 from __future__ import annotations
 

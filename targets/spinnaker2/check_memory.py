@@ -1,6 +1,6 @@
 """Bytes of every PE, counted from the configuration with the sizes of the hardware description.
 
-Regions (facts sheet "SpiNNaker2", section 4, from the public chip-side code of NESTML): what every PE has, population table,
+Regions (public chip-side code of NESTML, resources_spinnaker2): what every PE has, population table,
 synapse rows or kernels, parameters, recordings, log.
 """
 

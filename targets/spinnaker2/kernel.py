@@ -1,6 +1,6 @@
 """The inner loops of the SpiNNaker2 emulator, compiled by numba; imported only when something is emulated.
 
-One step, in the order of a PE (facts: sheet "SpiNNaker2", section 5.1): the spikes of the step before add their weights to the
+One step, in the order of a PE (NESTML, resources_spinnaker2): the spikes of the step before add their weights to the
 slots of the delay ring, the slot of this step moves the synaptic and then the membrane state, neurons above their threshold
 fire and are reset.  States are float32, sums of weights are int32; every product and every sum is rounded on its own unless
 ``fused`` asks for multiply-add in one rounding.

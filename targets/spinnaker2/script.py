@@ -1,8 +1,8 @@
 """A self-contained Python script that runs a configuration on a board through py-spinnaker2's ``snn`` interface.
 
 The folder gets two files: ``run_spinnaker2.py``, which is the same for every network (``board_script.py`` of this package), and
-``network.npz``, which holds the configuration as numbers and JSON; nothing of a network is ever written into code.  Interface of
-py-spinnaker2: facts sheet "SpiNNaker2", section 2.  Verified against a strict fake of it, not against py-spinnaker2 itself.
+``network.npz``, which holds the configuration as numbers and JSON; nothing of a network is ever written into code.  The
+interface is the one that public programs use.  Verified against a strict fake of it, not against py-spinnaker2 itself.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A second emulator of Loihi 2 in plain Python integers, written from the rules and not from the kernel: slow and obvious.
 
-Rules: facts sheet "Loihi 2", section 3, and for the two models that lava lacks the docstring of ``config.Group``.
+Rules: lava-nc 0.10.0, and for the two models that lava lacks the docstring of ``config.Group``.
 """
 
 from __future__ import annotations

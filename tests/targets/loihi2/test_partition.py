@@ -49,7 +49,7 @@ def needs(config: Any, group: str, first: int, last: int) -> tuple[int, int, int
 
 
 def test_the_documented_packing() -> None:
-    """1000 targets of 8 bits: 9024 bits a source, so 116 sources a core (facts: sheet "Loihi 2", section 2)."""
+    """1000 targets of 8 bits: 9024 bits a source, so 116 sources a core (nengo-loihi e564f66, bits_per_axon)."""
     model = nirhw.compile(b.chain(116, 1000, w=b.linear(1000, 116), n=b.lif(1000)), "loihi2", dt=b.DT, options={"signs": "joint"})
     assert [s.kind for s in model.config.synapses] == ["dense"]
     (core,) = model.report.data["cores"]

@@ -1,4 +1,4 @@
-"""A strict fake of py-spinnaker2's ``snn`` and ``hardware``: what the fact sheet (section 2) documents, and nothing else.
+"""A strict fake of py-spinnaker2's ``snn`` and ``hardware``: what public code shows of them, and nothing else.
 
 Every name, type, shape and range is checked; unknown names are refused, also where the original is thought to ignore them.  A run
 goes through the slow model.

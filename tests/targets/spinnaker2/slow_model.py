@@ -1,4 +1,4 @@
-"""A plain, slow model of SpiNNaker2's neuron applications, written from the fact sheet (sections 4 and 5), not from the emulator.
+"""A plain, slow model of SpiNNaker2's neuron applications, written from NESTML's public chip-side code, not from the emulator.
 
 It knows nothing of nirhw: a processing element (PE) holds 16-bit synapse words behind a population table of keys and masks, a ring of
 eight slots by synapse type, and numpy.float32 scalars; packets are 32-bit keys.  The tests build it from a configuration, and the

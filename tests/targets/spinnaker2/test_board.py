@@ -31,7 +31,7 @@ def test_rounding_or_other_scales_break_the_match(shared, zoo):
         assert np.count_nonzero(spikes != measured) > 20, changed
 
 
-def test_max_scaling_zeroes_what_the_fact_sheet_counts(zoo):
+def test_max_scaling_zeroes_the_known_share(zoo):
     model = nirhw.compile(zoo("repo_braille_noDelay_bias_zero"), "spinnaker2", dt=1e-4, reset="zero", options=VENDOR)
     zeroed = {"+".join(row["nodes"]): row["zeroed"] for row in model.report.data["tensors"]}
     assert round(zeroed["fc1"], 2) == 0.17 and round(zeroed["lif1.w_rec"], 2) == 0.53

@@ -281,14 +281,14 @@ def bytes_of(part: Slice, timesteps: int = 10) -> int:
 
 
 @pytest.mark.parametrize(("n_pre", "n_post", "size"), [(512, 32, 45_056), (512, 24, 36_864), (250, 250, 131_000)])
-def test_bytes_of_a_dense_block_are_those_of_the_fact_sheet(n_pre, n_post, size):
+def test_bytes_of_a_dense_block_are_those_worked_out_by_hand(n_pre, n_post, size):
     pre, post = np.indices((n_pre, n_post)).reshape(2, -1)
     block = SynapseBlock.from_synapses(0, n_pre, pre, post, np.ones(pre.size, int))
     bare = Slice("a", 0, n_post, "lif", neuron("lif"), RESET_VALUE)
     assert bytes_of(replace(bare, blocks=(block,))) - bytes_of(bare) == size
 
 
-def test_bytes_of_recordings_are_those_of_the_fact_sheet():
+def test_bytes_of_recordings_are_those_worked_out_by_hand():
     bare = Slice("a", 0, 33, "lif", neuron("lif"), RESET_VALUE)
     for record, words in {"spikes": 4 * 50, "v": 34 * 50, "v_last": 34}.items():
         assert bytes_of(replace(bare, record=(record,)), 50) - bytes_of(bare, 50) == 4 * words

@@ -36,7 +36,7 @@ def described(path: Path, **limits: float) -> Path:
     return path / "mine.toml"
 
 
-def test_a_dense_block_fits_as_the_fact_sheet_says() -> None:
+def test_a_dense_block_fits_as_worked_out_by_hand() -> None:
     """512 sources: 24 neurons a PE fitted the old layout, 32 did not; 250 x 250 fits none."""
     for layout, widest in (("old", 30), ("new", 36)):
         options = {"layout": layout, "steps": 1}

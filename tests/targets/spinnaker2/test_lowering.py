@@ -266,7 +266,7 @@ def test_the_paper_s_cnn_fits_one_chip(zoo) -> None:
 
 
 def test_parameters_of_the_vendor_s_converter() -> None:
-    """Facts sheet, section 5.2, by hand: one scale a population, weights cut towards zero."""
+    """py-spinnaker2's NIR converter, by hand: one scale a population, weights cut towards zero."""
     weight, bias, dt = np.array([[0.5, -0.3], [0.1, 0.2]]), np.array([0.25, -0.5]), 1e-3
     two = np.ones(2)
     scale = 127 / 0.5

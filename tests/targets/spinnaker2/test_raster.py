@@ -23,7 +23,7 @@ def dense(source: int, weight: np.ndarray) -> SynapseBlock:
 
 
 def braille(path, slices: int) -> SpiNNaker2Configuration:
-    """Facts sheet "SpiNNaker2", section 5.2, forward Euler; hidden neurons on several PEs."""
+    """py-spinnaker2's NIR converter, forward Euler; hidden neurons on several PEs."""
     nir = pytest.importorskip("nir")
     nodes = nir.read(path).nodes
     lif, w_in, w_rec = nodes["lif1.lif"], nodes["fc1"], nodes["lif1.w_rec"]
