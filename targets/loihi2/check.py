@@ -2,8 +2,8 @@
 
 Reads the configuration, the io map and the description only, nothing that the lowering kept; so what passes here would be
 legal whoever had made it.  Synapses are counted as Loihi 1 packs them, which is an assumption for Loihi 2 (nengo-loihi
-e564f66, bits_per_axon): a row of synapses of one source on one core stands in blocks of at most 64, each with a header, rounded up
-to whole words; only sparse rows carry the target's index; a shared kernel stands once on each core, by filter.
+e564f66, bits_per_axon): a row of synapses of one source on one core stands in blocks of at most 64, each with a header, rounded
+up to whole words; only sparse rows carry the target's index; a shared kernel stands once on each core, by filter.
 """
 
 from __future__ import annotations
