@@ -15,6 +15,8 @@ PYTEST_ARGS ?=
 
 XYLOSIM := 0.1.3
 SINABS := 3.1.3
+LAVA := 0.10.0
+LAVA_DL := 0.6.0
 TORCH := 2.13.0
 # where a CPU build of torch is found; empty: the index that pip is set up for
 TORCH_INDEX ?=
@@ -23,11 +25,12 @@ PACKAGES := nirhw passes targets hw_configs
 VENV := .venv/bin
 # stamps: older than pyproject.toml, or of another xylosim, means set up again
 ENV := .venv/.installed
-ORACLES := .venv-xylosim/.installed-$(XYLOSIM) .venv-sinabs/.installed-$(SINABS)
+ORACLES := .venv-xylosim/.installed-$(XYLOSIM) .venv-sinabs/.installed-$(SINABS) .venv-lava/.installed-$(LAVA)
 PIP_FLAGS := -qq --disable-pip-version-check
 
 export NIRHW_XYLOSIM_PYTHON ?= $(CURDIR)/.venv-xylosim/bin/python
 export NIRHW_SINABS_PYTHON ?= $(CURDIR)/.venv-sinabs/bin/python
+export NIRHW_LAVA_PYTHON ?= $(CURDIR)/.venv-lava/bin/python
 # the oracles are built while lint and mypy run
 MAKEFLAGS += --jobs=2
 
@@ -59,7 +62,7 @@ benchmarks: $(ENV) $(ORACLES)
 	@set -e; for script in tests/benchmarks/*.py; do echo "== $$script"; $(VENV)/python $$script; done
 
 clean:
-	rm -rf .venv .venv-xylosim .venv-sinabs .venv-exporters .pytest_cache .hypothesis .ruff_cache .mypy_cache build dist out nirhw.egg-info
+	rm -rf .venv .venv-xylosim .venv-sinabs .venv-lava .venv-exporters .pytest_cache .hypothesis .ruff_cache .mypy_cache build dist out nirhw.egg-info
 	find $(PACKAGES) demo tests -name __pycache__ -prune -exec rm -rf {} +
 
 $(ENV): pyproject.toml
@@ -76,4 +79,12 @@ $(ENV): pyproject.toml
 	$(PYTHON) -m venv .venv-sinabs
 	.venv-sinabs/bin/python -m pip install $(PIP_FLAGS) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch==$(TORCH)
 	.venv-sinabs/bin/python -m pip install $(PIP_FLAGS) sinabs==$*
+	@touch $@
+
+# lava's published pins are older than these Pythons; tests/oracles/lava_shim.py makes it importable.  Its virtual ports call
+# numpy.reshape with a name that numpy 2.4 dropped.
+.venv-lava/.installed-%:
+	$(PYTHON) -m venv .venv-lava
+	.venv-lava/bin/python -m pip install $(PIP_FLAGS) 'numpy<2.4' scipy networkx asteval scikit-learn h5py
+	.venv-lava/bin/python -m pip install $(PIP_FLAGS) --no-deps --ignore-requires-python lava-nc==$* lava-dl==$(LAVA_DL)
 	@touch $@

@@ -34,8 +34,8 @@ class DemoNetwork:
 
 
 NETWORKS = (
-    DemoNetwork("vowels, recurrent CubaLIF", HERE / "networks/vowels_cubalif.nir", HERE / "networks/vowels_test.npz"),
-    DemoNetwork("digits, convolutional IF", HERE / "networks/digits_conv_if.nir", HERE / "networks/digits_test.npz"),
+    DemoNetwork("vowels, CubaLIF", HERE / "networks/vowels_cubalif.nir", HERE / "networks/vowels_test.npz"),
+    DemoNetwork("digits, conv IF", HERE / "networks/digits_conv_if.nir", HERE / "networks/digits_test.npz"),
 )
 
 
@@ -65,7 +65,7 @@ def _compile_and_measure(network: DemoNetwork, target: str, data: np.lib.npyio.N
     model.save(stem.with_suffix(".nirhw"))
     write_whole(stem.with_suffix(".txt"), model.report.to_text().encode())
     write_whole(stem.with_suffix(".json"), model.report.to_json().encode())
-    with Progress(console=console, transient=True) as progress:
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(f"{network.title} on {target}")
         fidelity = model.fidelity(
             data["spikes"],

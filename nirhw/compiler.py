@@ -78,6 +78,8 @@ def compile(
     family = find_target(target)
     chip = load_hardware(hardware or family.variants[target], family.name)
     effort = settled_effort(calibration, labels, level, budget, seed)
+    if effort.level == CALIBRATED and family.knobs is None:
+        raise error("NIRHW-E002", f"target {family.name} cannot be calibrated", fix="leave out calibration and level")
     given = {**family.level_options.get(effort.level, {}), **(options or {})}
     context = Context(chip, family.make_options(given), family.new_record())
     refused = _refused_classes(strict)
@@ -90,7 +92,6 @@ def compile(
     context.findings.extend(network.findings)
     clock.lap("read")
 
-    meaning = network
     network = meaning = _run(("canonicalize",), network, context, family, observer, clock)
     # what the reference runs is the canonical network: the same meaning in fewer populations
     network = _run(("legalize",), network, context, family, observer, clock)
@@ -152,6 +153,7 @@ def _calibrated(
     """Search the target's knobs from the legalized network on; leave the best in ``context.tuning`` and tell the ledger."""
     from nirhw.calibration.driver import calibrate, samples_of
 
+    assert family.knobs is not None  # compile() refused the others
     peak = getattr(context.options, "input_peak", 0) or None
     samples = samples_of(meaning, spikes, labels, peak)
     knobs = family.knobs(network, context)

@@ -20,12 +20,13 @@ from typing import Any, Literal
 State = Literal["real", "stub", "absent", "broken"]
 
 #: what nirhw cannot do without
-REQUIRED = ("numpy", "scipy", "numba", "llvmlite", "networkx", "pyfive", "jsonschema", "typer", "rich")
+REQUIRED = ("numpy", "scipy", "numba", "llvmlite", "networkx", "ortools", "pyfive", "jsonschema", "typer", "rich")
 #: optional package -> what it is for
 OPTIONAL: Mapping[str, str] = {
     "nir": "graphs in memory",
-    "h5py": "used by nir to write files",
+    "h5py": "used by nir to write files, and for .net files of Loihi 2",
     "jinja2": "HTML reports",
+    "aedat": "AEDAT4 recordings",
 }
 _COMPILED = (".so", ".pyd", ".dylib", ".dll")
 _ABI = re.compile(r"\.(?:cpython-|cp)(\d+)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from nirhw.diagnostics import error, printable
@@ -37,6 +38,27 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def write_folder(folder: str | os.PathLike[str], contents: Mapping[str, bytes]) -> Path:
+    """Write files by name to a folder, which is made where it does not exist; each file is written whole or not at all.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UsageError: NIRHW-E005 where the folder cannot be made or written to.
+    """
+    place = Path(folder)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as reason:
+        raise error(
+            "NIRHW-E005", f"'{printable(place)}' cannot be written: {reason.strerror}", fix="choose another path"
+        ) from None
+    for name, content in contents.items():
+        write_whole(place / name, content)
+    return place
 
 
 def read_bytes(path: str | os.PathLike[str], limit: int) -> bytes:

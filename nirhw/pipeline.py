@@ -92,7 +92,8 @@ class Target:
         device: returns the emulator of a configuration.
         report: the target's sections of the report, counted from the configuration.
         config_type: class of the configuration, with ``to_dict`` and ``from_dict``.
-        knobs: ``(network, context) -> knobs`` that calibration may turn, for a legalized network; none by default.
+        knobs: ``(network, context) -> knobs`` that calibration may turn, for a legalized network; None where the target
+            cannot be calibrated.
         placement: fields of the record that the stages from ``partition`` on fill, which calibration keeps instead of running
             them again; empty where they are quick and depend on the weights.
         level_options: options that a level other than the default one implies, by level; the user's own win.
@@ -108,7 +109,7 @@ class Target:
     device: Callable[[Any, Mapping[str, Any]], Device]
     report: Callable[[Any, Mapping[str, Any], Hardware, Any], dict[str, Any]]
     config_type: Any
-    knobs: Callable[[Network, Context], tuple[Knob, ...]] = lambda network, context: ()
+    knobs: Callable[[Network, Context], tuple[Knob, ...]] | None = None
     placement: tuple[str, ...] = ()
     level_options: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
 

@@ -20,6 +20,11 @@ BUILT_IN: Mapping[str, str] = {
     "speck": "nirhw.targets.speck:TARGET",
     "speck2f": "nirhw.targets.speck:TARGET",
     "speck2e": "nirhw.targets.speck:TARGET",
+    "spinnaker2": "nirhw.targets.spinnaker2:TARGET",
+    "spinnaker2-48": "nirhw.targets.spinnaker2:TARGET",
+    "loihi2": "nirhw.targets.loihi2:TARGET",
+    "loihi2-kapoho-point": "nirhw.targets.loihi2:TARGET",
+    "loihi2-hala-point": "nirhw.targets.loihi2:TARGET",
 }
 
 

@@ -17,6 +17,11 @@ from nirhw.diagnostics import CODES, Diagnostic, error, printable
 from nirhw.pipeline import STAGES
 from tests import builders as b
 
+XYLO = ("xylo", "xylo-audio2", "xylo-audio3", "xylo-imu")
+SPECK = ("speck", "speck2f", "speck2e")
+SPINNAKER2 = ("spinnaker2", "spinnaker2-48")
+LOIHI2 = ("loihi2", "loihi2-kapoho-point", "loihi2-hala-point")
+
 
 def small() -> nir.NIRGraph:
     return b.chain(4, 3, w=b.linear(6, 4), n=b.cubalif(6), w2=b.linear(3, 6), o=b.cubalif(3))
@@ -29,9 +34,9 @@ def integrators() -> nir.NIRGraph:
 
 def test_every_listed_target_can_be_compiled_to() -> None:
     names = [t.name for t in nirhw.list_targets()]
-    assert names == ["xylo", "xylo-audio2", "xylo-audio3", "xylo-imu", "speck", "speck2f", "speck2e"]
+    assert names == [*XYLO, *SPECK, *SPINNAKER2, *LOIHI2]
     for name in names:
-        model = nirhw.compile(integrators() if name.startswith("speck") else small(), name, dt=b.DT)
+        model = nirhw.compile(integrators() if name in SPECK else small(), name, dt=b.DT)
         assert model.target == name and model.report.fits
         assert model.emulate(b.spikes(10, 4)).spikes.shape == (10, 3)
 

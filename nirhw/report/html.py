@@ -46,7 +46,18 @@ LEVELS: tuple[tuple[float, str], ...] = ((0.95, "high"), (0.75, "mid"), (0.0, "l
 #: keys of the report that are no section of their own
 _CORE = frozenset(
     {"schema_version", "target", "hardware", "title", "dt", "integrator", "reset", "counts_in_steps", "neurons", "added_neurons"}
-    | {"binding_resource", "inferred_limits", "resources", "deviations", "findings", "timings", "clock", "notes"}
+    | {
+        "binding_resource",
+        "inferred_limits",
+        "resources",
+        "deviations",
+        "findings",
+        "timings",
+        "clock",
+        "notes",
+        "verdict",
+        "assumptions",
+    }
 )
 
 

@@ -32,7 +32,7 @@ def _blocks(report: Mapping[str, Any]) -> Iterable[Any]:
     yield f"{report['neurons']} neurons{added}; {step}, {report['integrator']} integrator, reset asked for: {asked}"
     yield f"binding resource: {report['binding_resource']}"
     for note in report.get("notes", ()):
-        yield printable(note, 400)
+        yield printable(note, 2000)
     yield ""
     yield table(
         "Resources",
@@ -88,7 +88,9 @@ def _delay_cells(delay: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def _place_cells(place: Mapping[str, Any]) -> tuple[Any, ...]:
     ids = f"{place['first']}..{place['last']}"
-    return printable(place["population"], 40), place["layer"], place["neurons"], ids, place["lag"]
+    chip = [f"chip {place['chip']}"] if "chip" in place else []
+    where = ", ".join([*chip, *([place["core"]] if "core" in place else []), place["layer"]])
+    return printable(place["population"], 40), where, place["neurons"], ids, place["lag"]
 
 
 #: title, section of the report, columns, cells of a row
@@ -101,7 +103,7 @@ FIT_TABLES: tuple[tuple[str, str, tuple[str, ...], Callable[[Mapping[str, Any]],
     ),
     ("Weights", "tensors", ("projection", "weights", "scale", "shift", "SQNR dB", "zeroed", "clipped"), _tensor_cells),
     ("Delays", "delays", ("projection", "wanted steps", "relay stages", "relay neurons (shared)"), _delay_cells),
-    ("Placement", "placement", ("population", "layer", "neurons", "ids", "lag in steps"), _place_cells),
+    ("Placement", "placement", ("population", "where", "neurons", "ids", "lag in steps"), _place_cells),
 )
 
 

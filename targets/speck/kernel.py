@@ -1,6 +1,6 @@
 """The inner loops of the Speck emulator, compiled by numba; imported only when something is emulated.
 
-One event at a core visits every neuron that its kernel covers, each exactly once (facts: sheet "Speck", section 3):
+One event at a core visits every neuron that its kernel covers, each exactly once (sinabs docs, tips_for_training.md):
 ``v += w``; at or above the threshold one spike, and the threshold is subtracted or the state set to zero; then the lower
 bound.  Since no neuron is visited twice, the order inside an event only decides the order of its spikes.  So:
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from nirhw.diagnostics import Diagnostic
 from nirhw.hardware import Hardware
+from nirhw.limits import over_limit
 from nirhw.network import Network, Population, Projection
 from nirhw.operators import Operator, frozen, size_of
 from nirhw.pipeline import Context
@@ -237,18 +238,6 @@ def _size_findings(layer: Layer, pop: Population, feeds: bool, hardware: Hardwar
             )
         elif layer.plane[0] > hardware["readout_classes"]:
             yield over_limit(hardware, "readout_classes", layer.plane[0], "readout classes", pop.nodes)
-
-
-def over_limit(hardware: Hardware, limit: str, used: int, unit: str, nodes: Iterable[str]) -> Diagnostic:
-    """Return the finding for a limit that is exceeded: which, by how much, and who says so."""
-    entry = hardware.limits[limit]
-    return Diagnostic(
-        "NIRHW-E031",
-        f"{used} {unit} are needed, {hardware.title} has {int(entry.value)} ({used - int(entry.value)} too many)",
-        tuple(nodes),
-        f"limit {limit} = {int(entry.value)} ({entry.certainty}: {entry.source})",
-        f"train with fewer {unit}",
-    )
 
 
 def _sensor_findings(network: Network, context: Context) -> Iterable[Diagnostic]:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from nirhw.hardware import Hardware
+from nirhw.limits import usage_row
 
 from .config import CnnLayerConfig, SpeckConfiguration
 from .memory import MEMORIES, Need
@@ -33,18 +34,18 @@ def resources(config: SpeckConfiguration, io_map: Mapping[str, Any], hardware: H
 
 def _usage(config: SpeckConfiguration, hardware: Hardware) -> Iterator[dict[str, Any]]:
     used = [(number, core) for number, core in enumerate(config.cnn_layers) if core.used]
-    yield _row(hardware, "cores", "cores", len(used))
+    yield usage_row(hardware, "cores", len(used), "cores")
     for number, core in used:
         words = _words(core)
         for memory in MEMORIES:
             if words[memory]:
-                yield _row(hardware, f"{memory}_words_{number}", f"core {number} {memory} words", words[memory])
+                yield usage_row(hardware, f"{memory}_words_{number}", words[memory], f"core {number} {memory} words")
         links = sum(d.enable for d in core.destinations)
         if links:
-            yield _row(hardware, "destinations", f"core {number} destinations", links)
+            yield usage_row(hardware, "destinations", links, f"core {number} destinations")
     if config.dvs_layer.used:
         links = sum(d.enable for d in config.dvs_layer.destinations)
-        yield _row(hardware, "dvs_destinations", "sensor destinations", links)
+        yield usage_row(hardware, "dvs_destinations", links, "sensor destinations")
 
 
 def _words(core: CnnLayerConfig) -> dict[str, int]:
@@ -52,18 +53,6 @@ def _words(core: CnnLayerConfig) -> dict[str, int]:
     size = shape.output_shape.size
     need = Need(shape.input_shape.feature_count, shape.kernel_size, size.y, size.x, core.leak_enable)
     return need.words(shape.output_shape.feature_count)
-
-
-def _row(hardware: Hardware, limit: str, name: str, used: int) -> dict[str, Any]:
-    entry = hardware.limits[limit]
-    return {
-        "resource": name,
-        "used": used,
-        "available": int(entry.value),
-        "share": used / entry.value,
-        "certainty": entry.certainty,
-        "source": entry.source,
-    }
 
 
 def _placement(record: SpeckRecord) -> list[dict[str, Any]]:

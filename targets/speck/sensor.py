@@ -1,6 +1,6 @@
 """The event pre-processing layer of Speck: what becomes of an event of the sensor before it reaches a core.
 
-Order (facts: sheet "Speck", section 2, as sinabs has it): polarity and merging, pooling, cropping, flips, exchange of x and y.
+Order (sinabs 3.1.3, dvs_layer.py): polarity and merging, pooling, cropping, flips, exchange of x and y.
 """
 
 from __future__ import annotations

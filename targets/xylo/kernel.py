@@ -1,6 +1,6 @@
 """The inner loops of the Xylo emulator, written for numba; imported only to be compiled.
 
-The arithmetic is that of the chip's simulator (facts: sheet "Xylo", section 3): 16-bit saturating states, an arithmetic
+The arithmetic is that of the chip's simulator (xylosim 0.1.3): 16-bit saturating states, an arithmetic
 shift for decay, several spikes a step.  What makes it fast:
 
 - All states are int16 and all sums are saturating int16 additions.  Processors have those as vector instructions, so

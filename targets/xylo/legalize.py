@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nirhw.diagnostics import Diagnostic
-from nirhw.hardware import Hardware
+from nirhw.limits import over_limit
 from nirhw.network import Network, Population
 from nirhw.pipeline import Context
 
@@ -130,18 +130,6 @@ def _size_findings(network: Network, context: Context) -> list[Diagnostic]:
         if used > hardware[limit]:
             found.append(over_limit(hardware, limit, used, unit, [p.name for p in members]))
     return found
-
-
-def over_limit(hardware: Hardware, limit: str, used: int, unit: str, nodes: list[str], fix: str = "") -> Diagnostic:
-    """Return the finding for a limit that is exceeded: which, by how much, and who says so."""
-    entry = hardware.limits[limit]
-    return Diagnostic(
-        "NIRHW-E031",
-        f"{used} {unit} are needed, {hardware.title} has {int(entry.value)} ({used - int(entry.value)} too many)",
-        tuple(nodes),
-        f"limit {limit} = {int(entry.value)} ({entry.certainty}: {entry.source})",
-        fix or f"train with fewer {unit}, or choose a variant with more",
-    )
 
 
 def _list_semantics(network: Network, context: Context) -> None:

@@ -13,10 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nirhw.diagnostics import Diagnostic, error_of
+from nirhw.limits import over_limit
 from nirhw.network import Ints, Network
 from nirhw.pipeline import Context
-
-from .legalize import over_limit
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nirhw.hardware import Hardware
+from nirhw.limits import usage_row
 
 from .config import NO_ALIAS, XyloConfiguration
 from .options import XyloRecord
@@ -47,20 +48,7 @@ def _usage(config: XyloConfiguration, hardware: Hardware) -> list[dict[str, Any]
         "output_reach": int(feeds.sum()),
         "alias_targets": int(aliases.any()),
     }
-    rows = []
-    for name, count in used.items():
-        entry = hardware.limits[name]
-        rows.append(
-            {
-                "resource": name,
-                "used": count,
-                "available": int(entry.value),
-                "share": count / entry.value,
-                "certainty": entry.certainty,
-                "source": entry.source,
-            }
-        )
-    return rows
+    return [usage_row(hardware, name, count) for name, count in used.items()]
 
 
 def _placement(io_map: Mapping[str, Any], record: XyloRecord) -> list[dict[str, Any]]:

@@ -14,12 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nirhw.diagnostics import error
+from nirhw.limits import over_limit
 from nirhw.network import Ints, Membrane, Network, Population, Port, Projection
 from nirhw.operators import Operator, Scaling, Sparse, frozen
 from nirhw.passes.retime import schedule, unaligned
 from nirhw.pipeline import Context
-
-from .legalize import over_limit
 
 Mask = NDArray[np.bool_]
 

@@ -1,7 +1,7 @@
 """Time of a compile, from an in-memory graph to a checked configuration, beside ``nir.read`` of the same file.
 
 ``python tests/benchmarks/compile.py``; warm, imports excluded, medians.  The goals: the Braille net on Xylo under 15 ms (rockpool 3.1.0's own route
-was measured at about 35 ms on the machine of the fact sheets), the N-MNIST network on Speck under 20 ms (sinabs 3.1.3: 26 to 41 ms), both
+was measured at about 35 ms on a machine of two cores), the N-MNIST network on Speck under 20 ms (sinabs 3.1.3: 26 to 41 ms), both
 without a check of the result on their side.
 """
 

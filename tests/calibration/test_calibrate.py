@@ -246,3 +246,11 @@ def test_braille_is_kept(shared: Path, zoo: Callable[[str], Path], graph: str, r
     accuracy = model.fidelity(x[289:], y[289:]).accuracy
     assert accuracy is not None
     assert accuracy.value >= least
+
+
+@pytest.mark.parametrize("target", ["spinnaker2", "loihi2"])
+def test_a_target_without_knobs_refuses_calibration(target: str) -> None:
+    net = b.chain(4, 3, w=b.linear(3, 4), o=b.cubalif(3))
+    with pytest.raises(nirhw.NirhwError, match="cannot be calibrated") as refused:
+        nirhw.compile(net, target, dt=b.DT, calibration=b.spikes(20, 4, batch=20))
+    assert refused.value.code == "NIRHW-E002"

@@ -1,6 +1,6 @@
 """A second implementation of the Speck core rule, for tests: plain numpy, one whole map an event, recursion for depth first.
 
-Written from the facts sheet, section 3, with nothing of the emulator's layout: an event makes a dense picture of the weights that
+Written from the documented rule of a core, with nothing of the emulator's layout: an event makes a dense picture of the weights that
 reach every neuron of the core, and a mask of the neurons that are visited at all.
 """
 

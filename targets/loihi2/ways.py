@@ -1,0 +1,133 @@
+"""The weights that end in a population, in units of its threshold, before and after they become integers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from nirhw.network import Network, Population, Projection
+from nirhw.operators import Array
+from nirhw.pipeline import Context
+
+from .config import Int
+from .convolution import SharedKernel, shared_kernel
+from .formats import WeightFormat, weight_format
+from .structure import SOURCE
+
+#: largest integer weight
+ONE_SIGN_MAX = 255
+
+
+@dataclass(frozen=True, eq=False)
+class Way:
+    """One projection.
+
+    Attributes:
+        proj: the projection.
+        values: weights in units of the target's threshold: of a sparse matrix ``[post, pre]`` its data, of a kernel flat.
+        matrix: the sparse matrix of which they are the data, canonical; None for a kernel.
+        kernel: the kernel; None for a matrix.
+        format: integers that there are.
+        bits: bits of a weight.
+        peak: largest payload of a spike.
+        top_exponent: largest exponent: lava's Conv has none.
+    """
+
+    proj: Projection
+    values: Array
+    matrix: Any
+    kernel: SharedKernel | None
+    format: WeightFormat
+    bits: int
+    peak: int
+    top_exponent: int
+
+    @property
+    def largest(self) -> float:
+        """Largest size of a weight."""
+        return float(np.abs(self.values).max(initial=0.0))
+
+    def sums(self, values: Array) -> tuple[Array, Array]:
+        """Return sums of positive ``values`` and sizes of the negative ones by target neuron, times the payload."""
+        up, down = _kernel_sums(self.kernel, values) if self.kernel is not None else _row_sums(self.matrix, values)
+        return up * self.peak, down * self.peak
+
+    def exponent(self, mantissa: float, size: float) -> int:
+        """Return the smallest exponent at which a weight of ``size`` fits the format."""
+        need = size * mantissa / self.format.largest
+        return int(np.clip(np.ceil(np.log2(need) - 1e-12), 0, self.top_exponent)) if need > 0 else 0
+
+    def rounded(self, mantissa: float, exponent: int) -> Array:
+        """Return the integers for ``mantissa`` and ``exponent``, as whole floats."""
+        return self.format.nearest(self.values * (mantissa / 2.0**exponent))
+
+
+def _row_sums(matrix: Any, values: Array) -> tuple[Array, Array]:
+    rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    up = np.bincount(rows, np.maximum(values, 0.0), minlength=matrix.shape[0])
+    down = np.bincount(rows, np.maximum(-values, 0.0), minlength=matrix.shape[0])
+    return up.astype(np.float64), down.astype(np.float64)
+
+
+def _kernel_sums(kernel: SharedKernel, values: Array) -> tuple[Array, Array]:
+    return replace(kernel, weight=values.reshape(kernel.weight.shape)).sums()
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """The integers of a way.
+
+    Attributes:
+        way: what they stand for.
+        integers: those that act, as :attr:`Way.values`.
+        exponent: the chip shifts sums by it to the left.
+    """
+
+    way: Way
+    integers: Int
+    exponent: int
+
+
+def ways_into(network: Network, pop: Population, unit: Array, context: Context) -> list[Way]:
+    """Return the ways into a population, its weights divided by ``unit``, ``(neurons,)``."""
+    return [_way(network, pop, proj, unit, context) for proj in network.into(pop.name)]
+
+
+def _way(network: Network, pop: Population, proj: Projection, unit: Array, context: Context) -> Way:
+    options = context.options
+    scale = context.record.weight_scale[pop.name, proj.port] / unit
+    peak = options.input_peak if network.populations[proj.source].rule == "input" else 1
+    truncate = options.rounding == "truncate" or options.conversion == "lava"
+    bits = min(options.weight_bits, context.hardware["weight_bits_max"])
+    kernel = _kernel_of(network, proj, scale, context)
+    # a kernel has no exponent, so one weight may be worth as many thresholds as there are integers
+    if kernel is not None and np.abs(kernel.weight).max(initial=0.0) < ONE_SIGN_MAX // 2:
+        values = kernel.weight.ravel()
+        return Way(proj, values, None, kernel, weight_format(values, bits, truncate), bits, peak, 0)
+    matrix = proj.operator.matrix.copy()
+    matrix.sort_indices()
+    matrix.data = matrix.data * np.repeat(scale, np.diff(matrix.indptr))
+    top = 0 if options.netx else context.hardware["weight_exponent_max"]
+    # the constant drive is no guess: its weights always have all bits
+    bits = context.hardware["weight_bits_max"] if proj.source == SOURCE else bits
+    return Way(proj, matrix.data, matrix, None, weight_format(matrix.data, bits, truncate), bits, peak, top)
+
+
+def _kernel_of(network: Network, proj: Projection, scale: Array, context: Context) -> SharedKernel | None:
+    """Return the projection as a kernel that the chip shares: no delay, one register set at both ends, uniform scales."""
+    plain = proj.delay_by == "all" and proj.max_delay == 1
+    ends = (network.populations[proj.source], network.populations[proj.target])
+    uniform = all(_uniform(p) for p in ends)
+    if not context.options.share_kernels or not plain or not uniform:
+        return None
+    kernel = shared_kernel(proj.operator)
+    return None if kernel is None else kernel.scaled(scale)
+
+
+def _uniform(pop: Population) -> bool:
+    """Whether one register set serves all neurons; thresholds of 0 and above 0 are two."""
+    codes = [c for c in (pop.codes.get("du"), pop.codes.get("dv")) if c is not None]
+    levels = pop.threshold is None or np.all(pop.threshold > 0) or not np.any(pop.threshold)
+    return bool(levels) and all(np.all(c == c[0]) for c in codes)
