@@ -288,7 +288,7 @@ def run_stream(
     Returns:
         Spikes of the logged cores, ``[spike, (index of the host's event, packed core and neuron)]``, and the new ``serial``.
     """
-    todo, fired = stack[0], stack[1]
+    pending, fired = stack[0], stack[1]
     waiting = np.zeros(cores.shape[0], np.int64)
     log = np.empty((256, 2), np.int64)
     logged, mark, salt = 0, 0, _mixed(seed)
@@ -303,11 +303,11 @@ def run_stream(
             mark += 1
         if e == events.size:
             break
-        todo[0], depth = events[e], 1
+        pending[0], depth = events[e], 1
         waiting[events[e] >> CORE_SHIFT] += 1
         while depth > 0:
             depth -= 1
-            event = todo[depth]
+            event = pending[depth]
             c: Any = np.uintp(event >> CORE_SHIFT)  # unsigned: spares a test for negative indices
             channel = (event >> CHANNEL_SHIFT) & MASK
             y, x = (event >> Y_SHIFT) & MASK, event & MASK
@@ -336,7 +336,7 @@ def run_stream(
                 for d in range(DESTINATION + 3, DESTINATION - 3, -3):
                     if cores[c, d] >= 0:
                         pooled = ((spike_y >> cores[c, d + 1]) << Y_SHIFT) | (spike_x >> cores[c, d + 1])
-                        todo[depth] = cores[c, d + 2] + (spike & (MASK << CHANNEL_SHIFT)) + pooled
+                        pending[depth] = cores[c, d + 2] + (spike & (MASK << CHANNEL_SHIFT)) + pooled
                         waiting[cores[c, d]] += 1
                         depth += 1
     return log[:logged], serial
