@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from io import StringIO
 from typing import Any
@@ -93,6 +94,17 @@ def _place_cells(place: Mapping[str, Any]) -> tuple[Any, ...]:
     return printable(place["population"], 40), where, place["neurons"], ids, place["lag"]
 
 
+def _memory_cells(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    name = printable(row["population"], 40)
+    used = f"{row['bytes']} of {row['available']}"
+    return name, row["slices"], row["table"], row["synapses"], row["recordings"], used, row["steps_that_fit"]
+
+
+def _head_room_cells(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    shares = (f"{row[name]:.1%}" if math.isfinite(row[name]) else "saturates" for name in ("u", "v_high", "v_low"))
+    return printable(row["population"], 40), *shares, f"{row['saturates_at']:.4g}"
+
+
 #: title, section of the report, columns, cells of a row
 FIT_TABLES: tuple[tuple[str, str, tuple[str, ...], Callable[[Mapping[str, Any]], tuple[Any, ...]]], ...] = (
     (
@@ -103,6 +115,18 @@ FIT_TABLES: tuple[tuple[str, str, tuple[str, ...], Callable[[Mapping[str, Any]],
     ),
     ("Weights", "tensors", ("projection", "weights", "scale", "shift", "SQNR dB", "zeroed", "clipped"), _tensor_cells),
     ("Delays", "delays", ("projection", "wanted steps", "relay stages", "relay neurons (shared)"), _delay_cells),
+    (
+        "Memory of the fullest PE (bytes)",
+        "memory",
+        ("population", "PEs", "table", "synapses", "recordings", "used", "steps that fit"),
+        _memory_cells,
+    ),
+    (
+        "Head-room: worst case as a share of 24 bits",
+        "head_room",
+        ("population", "current", "membrane up", "membrane down", "lowest membrane, thresholds"),
+        _head_room_cells,
+    ),
     ("Placement", "placement", ("population", "where", "neurons", "ids", "lag in steps"), _place_cells),
 )
 

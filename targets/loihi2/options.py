@@ -8,6 +8,7 @@ from typing import Any
 from nirhw.fits import TensorFit, TimeConstantFit
 from nirhw.network import Ints
 from nirhw.operators import Array
+from nirhw.options import option
 
 from .config import CoreSlice, Group, Synapses
 
@@ -16,73 +17,48 @@ from .config import CoreSlice, Group, Synapses
 class Loihi2Options:
     """Options of the target ``loihi2``; the metadata is what ``nirhw targets`` prints."""
 
-    conversion: str = field(
-        default="nirhw",
-        metadata={
-            "choices": ("nirhw", "lava"),
-            "help": "formats fitted to the network, or literally those of the NIR paper's Lava script (1.0 is 256 weight units)",
-        },
+    conversion: str = option(
+        "nirhw",
+        "formats fitted to the network, or literally those of the NIR paper's Lava script (1.0 is 256 weight units)",
+        choices=("nirhw", "lava"),
     )
-    weight_bits: int = field(
-        default=8, metadata={"range": (1, 8), "help": "bits of a weight, its sign among them where a matrix has both signs"}
+    weight_bits: int = option(8, "bits of a weight, its sign among them where a matrix has both signs", between=(1, 8))
+    scaling: str = option(
+        "error",
+        "weight scale per population: by its largest weight, by a percentile, or by the least error",
+        choices=("max", "percentile", "error"),
     )
-    scaling: str = field(
-        default="error",
-        metadata={
-            "choices": ("max", "percentile", "error"),
-            "help": "weight scale per population: by its largest weight, by a percentile, or by the least error",
-        },
+    percentile: float = option(99.9, "share of a matrix's weights that is not clipped", between=(50.0, 100.0))
+    rounding: str = option("nearest", "how weights become integers", choices=("nearest", "truncate"))
+    signs: str = option(
+        "auto",
+        "a matrix with both signs as one of even weights (joint), or as two with a bit more each (split); auto: two "
+        "where a population's synapses then fit one core",
+        choices=("auto", "joint", "split"),
     )
-    percentile: float = field(
-        default=99.9, metadata={"range": (50.0, 100.0), "help": "share of a matrix's weights that is not clipped"}
+    bias: str = option(
+        "auto",
+        "constant drives in registers or from a neuron that always fires; auto: the neuron where a synapse filters",
+        choices=("auto", "register", "source"),
     )
-    rounding: str = field(default="nearest", metadata={"choices": ("nearest", "truncate"), "help": "how weights become integers"})
-    signs: str = field(
-        default="auto",
-        metadata={
-            "choices": ("auto", "joint", "split"),
-            "help": "a matrix with both signs as one of even weights (joint), or as two with a bit more each (split); auto: two "
-            "where a population's synapses then fit one core",
-        },
+    soft_reset: bool = option(
+        False, "populations that subtract run a neuron program of their own, which lava lacks and no chip verified"
     )
-    bias: str = field(
-        default="auto",
-        metadata={
-            "choices": ("auto", "register", "source"),
-            "help": "constant drives in registers or from a neuron that always fires; auto: the neuron where a synapse filters",
-        },
+    netx: bool = option(
+        False, "keep to what .net files of lava-dl hold: no weight exponents, whole matrices, biases at exponent 6"
     )
-    soft_reset: bool = field(
-        default=False,
-        metadata={"help": "populations that subtract run a neuron program of their own, which lava lacks and no chip verified"},
+    share_kernels: bool = option(True, "keep convolutions shared where lava's Conv can, or unroll all of them")
+    align: str = option("always", "delay the shorter of two branches so that they meet in step", choices=("always", "never"))
+    worst_case: float = option(
+        1.0,
+        "share of the worst-case drive that cannot overflow; below 1 formats are finer and overflows only counted",
+        between=(0.001, 1.0),
     )
-    netx: bool = field(
-        default=False,
-        metadata={"help": "keep to what .net files of lava-dl hold: no weight exponents, whole matrices, biases at exponent 6"},
+    input_peak: int = option(
+        1, "largest count per input channel and step; above 1 inputs carry it as payload", between=(1, 65535)
     )
-    share_kernels: bool = field(
-        default=True, metadata={"help": "keep convolutions shared where lava's Conv can, or unroll all of them"}
-    )
-    align: str = field(
-        default="always",
-        metadata={"choices": ("always", "never"), "help": "delay the shorter of two branches so that they meet in step"},
-    )
-    worst_case: float = field(
-        default=1.0,
-        metadata={
-            "range": (0.001, 1.0),
-            "help": "share of the worst-case drive that cannot overflow; below 1 formats are finer and overflows only counted",
-        },
-    )
-    input_peak: int = field(
-        default=1,
-        metadata={"range": (1, 65535), "help": "largest count per input channel and step; above 1 inputs carry it as payload"},
-    )
-    groups: int = field(
-        default=32,
-        metadata={"range": (1, 4096), "help": "most register sets a population is split into before time constants are merged"},
-    )
-    chips: int = field(default=0, metadata={"range": (0, 1152), "help": "use at most so many chips; 0: as many as the board has"})
+    groups: int = option(32, "most register sets a population is split into before time constants are merged", between=(1, 4096))
+    chips: int = option(0, "use at most so many chips; 0: as many as the board has", between=(0, 1152))
 
 
 @dataclass(frozen=True)

@@ -8,85 +8,52 @@ from typing import Any
 from nirhw.fits import TensorFit, TimeConstantFit
 from nirhw.network import Ints
 from nirhw.operators import Array
+from nirhw.options import option
 
 
 @dataclass(frozen=True)
 class SpiNNaker2Options:
     """Options of the target ``spinnaker2``; the metadata is what ``nirhw targets`` prints."""
 
-    conversion: str = field(
-        default="nirhw",
-        metadata={
-            "choices": ("nirhw", "vendor"),
-            "help": "parameters by nirhw's meaning of the network, or literally as py-spinnaker2's NIR converter sets them",
-        },
+    conversion: str = option(
+        "nirhw",
+        "parameters by nirhw's meaning of the network, or literally as py-spinnaker2's NIR converter sets them",
+        choices=("nirhw", "vendor"),
     )
-    application: str = field(
-        default="auto",
-        metadata={
-            "choices": ("auto", "no_delay", "delay"),
-            "help": "synapse words: 7-bit weights, or 4-bit weights with delays up to 7; auto: delays only where Delay nodes ask",
-        },
+    application: str = option(
+        "auto",
+        "synapse words: 7-bit weights, or 4-bit weights with delays up to 7; auto: delays only where Delay nodes ask",
+        choices=("auto", "no_delay", "delay"),
     )
-    convolution: str = field(
-        default="auto",
-        metadata={"choices": ("auto", "unroll"), "help": "convolutions as int8 kernels where legal, or as synapse rows"},
+    convolution: str = option("auto", "convolutions as int8 kernels where legal, or as synapse rows", choices=("auto", "unroll"))
+    scaling: str = option(
+        "auto",
+        "weight scale: by the largest weight, a percentile, the least error, or 1; auto: error, or max if vendor",
+        choices=("auto", "max", "percentile", "error", "none"),
     )
-    scaling: str = field(
-        default="auto",
-        metadata={
-            "choices": ("auto", "max", "percentile", "error", "none"),
-            "help": "weight scale: by the largest weight, a percentile, the least error, or 1; auto: error, or max if vendor",
-        },
+    percentile: float = option(99.0, "share of the weights that is not clipped, with scaling=percentile", between=(50.0, 100.0))
+    rounding: str = option(
+        "auto", "how weights become integers; auto: nearest, or truncate if vendor", choices=("auto", "nearest", "truncate")
     )
-    percentile: float = field(
-        default=99.0,
-        metadata={"range": (50.0, 100.0), "help": "share of the weights that is not clipped, with scaling=percentile"},
+    bias: str = option(
+        "source",
+        "biases through synapses of an always-firing neuron (convolutions: as i_offset), or all as i_offset",
+        choices=("source", "offset"),
     )
-    rounding: str = field(
-        default="auto",
-        metadata={
-            "choices": ("auto", "nearest", "truncate"),
-            "help": "how weights become integers; auto: nearest, or truncate if vendor",
-        },
+    align: str = option(
+        "always", "relay neurons and delays so that branches meet in step, or only Delay nodes", choices=("always", "never")
     )
-    bias: str = field(
-        default="source",
-        metadata={
-            "choices": ("source", "offset"),
-            "help": "biases through synapses of an always-firing neuron (convolutions: as i_offset), or all as i_offset",
-        },
+    layout: str = option("new", "memory layout of a PE: of the newer or the older software", choices=("new", "old"))
+    neurons_per_pe: int = option(256, "at most so many neurons a PE, such as for a short time step", between=(1, 256))
+    record: str = option(
+        "outputs",
+        "what the board keeps: outputs only, also the spikes of all populations, or also all membranes",
+        choices=("outputs", "spikes", "all"),
     )
-    align: str = field(
-        default="always",
-        metadata={
-            "choices": ("always", "never"),
-            "help": "relay neurons and delays so that branches meet in step, or only Delay nodes",
-        },
-    )
-    layout: str = field(
-        default="new", metadata={"choices": ("new", "old"), "help": "memory layout of a PE: of the newer or the older software"}
-    )
-    neurons_per_pe: int = field(
-        default=256, metadata={"range": (1, 256), "help": "at most so many neurons a PE, such as for a short time step"}
-    )
-    record: str = field(
-        default="outputs",
-        metadata={
-            "choices": ("outputs", "spikes", "all"),
-            "help": "what the board keeps: outputs only, also the spikes of all populations, or also all membranes",
-        },
-    )
-    fused: bool = field(
-        default=False,
-        metadata={"help": "emulate a multiply-add that rounds once; whether the board's compiler makes them is not known"},
-    )
-    steps: int = field(
-        default=256, metadata={"range": (1, 10_000_000), "help": "time steps for which memory is set aside for recordings"}
-    )
-    step_seconds: float = field(
-        default=0.0,
-        metadata={"range": (0.0, 1000.0), "help": "time that a step takes on your board, if you measured it; 0: unknown"},
+    fused: bool = option(False, "emulate a multiply-add that rounds once; whether the board's compiler makes them is not known")
+    steps: int = option(256, "time steps for which memory is set aside for recordings", between=(1, 10_000_000))
+    step_seconds: float = option(
+        0.0, "time that a step takes on your board, if you measured it; 0: unknown", between=(0.0, 1000.0)
     )
 
     @property

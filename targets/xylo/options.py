@@ -11,44 +11,32 @@ from numpy.typing import NDArray
 from nirhw.fits import TensorFit, TimeConstantFit
 from nirhw.network import Ints
 from nirhw.operators import Array
+from nirhw.options import option
 
 
 @dataclass(frozen=True)
 class XyloOptions:
     """Options of the target ``xylo``; the metadata is what ``nirhw targets`` prints."""
 
-    scaling: str = field(
-        default="error",
-        metadata={
-            "choices": ("max", "percentile", "error"),
-            "help": "weight scale per neuron: by its largest weight, by a percentile, or by the least error of the drive",
-        },
+    scaling: str = option(
+        "error",
+        "weight scale per neuron: by its largest weight, by a percentile, or by the least error of the drive",
+        choices=("max", "percentile", "error"),
     )
-    percentile: float = field(
-        default=99.0, metadata={"range": (50.0, 100.0), "help": "share of a neuron's weights that is not clipped"}
+    percentile: float = option(99.0, "share of a neuron's weights that is not clipped", between=(50.0, 100.0))
+    rounding: str = option("nearest", "how weights become integers", choices=("nearest", "truncate"))
+    gain: str = option(
+        "area",
+        "make up for decay before use, rounded time constants and several spikes a step, or leave weights alone",
+        choices=("area", "none"),
     )
-    rounding: str = field(default="nearest", metadata={"choices": ("nearest", "truncate"), "help": "how weights become integers"})
-    gain: str = field(
-        default="area",
-        metadata={
-            "choices": ("area", "none"),
-            "help": "make up for decay before use, rounded time constants and several spikes a step, or leave weights alone",
-        },
+    align: str = option(
+        "auto",
+        "relay neurons so that branches meet in step: where they fit, always, or never",
+        choices=("auto", "always", "never"),
     )
-    align: str = field(
-        default="auto",
-        metadata={
-            "choices": ("auto", "always", "never"),
-            "help": "relay neurons so that branches meet in step: where they fit, always, or never",
-        },
-    )
-    leak_bound: float = field(
-        default=0.01,
-        metadata={"range": (0.0, 1.0), "help": "largest leak of an IF neuron a step, as a share of its threshold"},
-    )
-    input_peak: int = field(
-        default=15, metadata={"range": (1, 15), "help": "largest count per input channel and step that will be sent"}
-    )
+    leak_bound: float = option(0.01, "largest leak of an IF neuron a step, as a share of its threshold", between=(0.0, 1.0))
+    input_peak: int = option(15, "largest count per input channel and step that will be sent", between=(1, 15))
 
 
 @dataclass

@@ -474,3 +474,11 @@ def test_options_in_any_combination_give_a_legal_configuration(seed: int) -> Non
     run = model.emulate(shaped if len(shaped) > 1 else next(iter(shaped.values())))
     if not any(d.rule == "may-overflow" for d in model.deviations):
         assert run.counters["wrapped_u"].sum() == 0
+
+
+def test_the_text_report_shows_the_head_room() -> None:
+    model = nirhw.compile(b.chain(4, 3, w=b.linear(3, 4), o=b.cubalif(3)), "loihi2", dt=b.DT)
+    (room,) = model.report.data["head_room"]
+    assert 0 < room["u"] <= 1 and 0 < room["v_high"] <= 1
+    text = model.report.to_text()
+    assert "Head-room" in text and f"{room['u']:.1%}" in text
