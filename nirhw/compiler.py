@@ -15,7 +15,7 @@ from nirhw.diagnostics import DEVIATION_CLASSES, Diagnostic, NirhwError, error, 
 from nirhw.hardware import load_hardware
 from nirhw.network import Integrator, Network
 from nirhw.nir_reader import Semantics, read_network
-from nirhw.pipeline import PASS_STAGES, Context, Device, Pass, Target
+from nirhw.pipeline import PASS_STAGES, Context, Device, Pass, Target, Tuning
 from nirhw.registry import extra_passes, find_target
 from nirhw.report.model import build_report
 
@@ -159,11 +159,11 @@ def _calibrated(
     knobs = family.knobs(network, context)
     kept: dict[str, Any] = {}
     if family.placement:
-        plain = _branch(context, {})
+        plain = _branch(context, Tuning())
         _run(BACK_STAGES, network, plain, family, None, None)
         kept = {name: getattr(plain.record, name) for name in family.placement}
 
-    def lower(tuning: Mapping[str, float]) -> tuple[Device, Mapping[str, Any]]:
+    def lower(tuning: Tuning) -> tuple[Device, Mapping[str, Any]]:
         trial = _branch(context, tuning)
         tuned = _run(TUNED_STAGES if kept else BACK_STAGES, network, trial, family, None, None)
         for name, value in kept.items():
@@ -174,13 +174,13 @@ def _calibrated(
             raise error_of(broken)
         return family.device(config, io_map), io_map
 
-    found = calibrate(meaning, knobs, lower, samples, effort.budget, effort.seed, progress)
+    found = calibrate(meaning, knobs, family.trims, lower, samples, effort.budget, effort.seed, progress)
     context.tuning = found.tuning
     list_calibration(found, meaning, context)
     return found
 
 
-def _branch(context: Context, tuning: Mapping[str, float]) -> Context:
+def _branch(context: Context, tuning: Tuning) -> Context:
     """Return a context that candidates may fill without touching the original; what passes write are fields of the record."""
     record = replace(context.record, **{f.name: copy(getattr(context.record, f.name)) for f in fields(context.record)})
     return Context(context.hardware, context.options, record, [], [], tuning)

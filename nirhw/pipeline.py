@@ -15,10 +15,26 @@ from nirhw.calibration.knobs import Knob
 from nirhw.diagnostics import Deviation, DeviationClass, Diagnostic, error, error_of
 from nirhw.hardware import Hardware
 from nirhw.network import Network
+from nirhw.operators import Array
 
 #: in this order, for all targets
 STAGES = ("read", "canonicalize", "legalize", "fit", "structure", "quantize", "partition", "place", "lower", "verify")
 PASS_STAGES = ("canonicalize", "legalize", "fit", "structure", "quantize", "partition", "place")
+
+
+@dataclass(frozen=True, eq=False)
+class Tuning:
+    """What calibration turned, and what it recorded of the float network to turn it.
+
+    Attributes:
+        knobs: value by knob of the target; absent ones have their default.
+        trims: constant drive of the membrane a step, in thresholds, by population, ``(neurons,)``.
+        overshoot: mean membrane of the float network at a spike, in thresholds, by population, ``(neurons,)``.
+    """
+
+    knobs: Mapping[str, float] = field(default_factory=dict)
+    trims: Mapping[str, Array] = field(default_factory=dict)
+    overshoot: Mapping[str, Array] = field(default_factory=dict)
 
 
 @dataclass
@@ -31,7 +47,7 @@ class Context:
         record: the target's typed record of findings: fits, tensors, placement.
         deviations: the ledger so far.
         findings: warnings so far.
-        tuning: value by knob of the target, where calibration turned it; read it by :meth:`tuned`.
+        tuning: what calibration turned; read it by :meth:`tuned` and :meth:`trim`.
     """
 
     hardware: Hardware
@@ -39,11 +55,15 @@ class Context:
     record: Any
     deviations: list[Deviation] = field(default_factory=list)
     findings: list[Diagnostic] = field(default_factory=list)
-    tuning: Mapping[str, float] = field(default_factory=dict)
+    tuning: Tuning = field(default_factory=Tuning)
 
     def tuned(self, knob: str, default: float) -> float:
         """Return the value of a knob: ``default`` unless calibration turned it."""
-        return self.tuning.get(knob, default)
+        return self.tuning.knobs.get(knob, default)
+
+    def trim(self, population: str) -> Array | float:
+        """Return the constant drive of a population's membranes a step, in thresholds, ``(neurons,)``; 0 without calibration."""
+        return self.tuning.trims.get(population, 0.0)
 
     def deviate(self, kind: DeviationClass, rule: str, nodes: Iterable[str], reason: str) -> None:
         """Add an entry to the ledger."""
@@ -94,6 +114,7 @@ class Target:
         config_type: class of the configuration, with ``to_dict`` and ``from_dict``.
         knobs: ``(network, context) -> knobs`` that calibration may turn, for a legalized network; None where the target
             cannot be calibrated.
+        trims: whether its passes add :meth:`Context.trim` to constant drives.
         placement: fields of the record that the stages from ``partition`` on fill, which calibration keeps instead of running
             them again; empty where they are quick and depend on the weights.
         level_options: options that a level other than the default one implies, by level; the user's own win.
@@ -110,6 +131,7 @@ class Target:
     report: Callable[[Any, Mapping[str, Any], Hardware, Any], dict[str, Any]]
     config_type: Any
     knobs: Callable[[Network, Context], tuple[Knob, ...]] | None = None
+    trims: bool = False
     placement: tuple[str, ...] = ()
     level_options: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
 

@@ -19,6 +19,8 @@ from nirhw.network import Network, Population, Projection
 from nirhw.operators import Array
 
 Progress = Callable[[int, int], None]
+#: told of a spiking population, in every step: its name, its membranes before the reset and which fired, ``[batch, neuron]``
+Probe = Callable[[str, Array, Array], None]
 
 
 @dataclass
@@ -37,6 +39,7 @@ def run_reference(
     record: Iterable[str] = (),
     state: ReferenceState | None = None,
     progress: Progress | None = None,
+    probe: Probe | None = None,
 ) -> Run:
     """Run ``network`` on ``spikes`` (``(T, *in)`` or ``(B, T, *in)``; a dict by input name where there are several).
 
@@ -60,7 +63,7 @@ def run_reference(
             if pop.rule == "input":
                 signals[name] = counts[name][:, t].astype(np.float64)
             else:
-                signals[name] = _update(pop, incoming[name], signals, now, batch)
+                signals[name] = _update(pop, incoming[name], signals, now, batch, probe)
         _remember(network, signals, now)
         for name, trace in traces.items():
             trace[:, t] = signals[name]
@@ -109,7 +112,12 @@ def _copied(state: Any, network: Network, batch: int) -> ReferenceState:
 
 
 def _update(
-    pop: Population, incoming: Iterable[Projection], signals: Mapping[str, Array], now: ReferenceState, batch: int
+    pop: Population,
+    incoming: Iterable[Projection],
+    signals: Mapping[str, Array],
+    now: ReferenceState,
+    batch: int,
+    probe: Probe | None,
 ) -> Array:
     """Advance one population by a step and return what it sends."""
     total: Array | float = 0.0
@@ -135,6 +143,8 @@ def _update(
     if pop.threshold is None:
         return v.copy()
     fired = v > pop.threshold
+    if probe:
+        probe(pop.name, v, fired)
     if pop.reset == "subtract":
         v -= fired * pop.threshold
     elif pop.reset == "zero":

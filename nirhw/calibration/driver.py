@@ -1,5 +1,8 @@
 """The driver of calibration: candidates are lowered and emulated on the search half, the best is judged on the check half.
 
+Trims (:mod:`.trim`) and knobs (:mod:`.search`) take turns: trims follow the float network's rates, which leaves the knobs what
+rates do not tell.
+
 Without labels the target is the float network's own decision, so no truth is needed and none leaks.  The default is the first
 candidate: on the search half calibration is never worse than no calibration.
 """
@@ -8,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,13 +22,14 @@ from nirhw.emulation.parallel import processors
 from nirhw.fidelity import Share
 from nirhw.network import Ints, Network
 from nirhw.operators import Array
-from nirhw.pipeline import Device
+from nirhw.pipeline import Device, Tuning
 from nirhw.reference import run_reference
 
 from .knobs import Knob, defaults, starts, to_point, to_values
 from .objective import Objective, Score, evidence_of
 from .samples import FEWEST, Samples, halves
 from .search import Found, search
+from .trim import ROUNDS, Rates, Recorded, rates_of, recorded, spiking, trim
 
 #: samples that the float network runs at once
 CHUNK = 64
@@ -33,7 +37,9 @@ CHUNK = 64
 NUDGE = 0.05
 
 #: returns the emulator of a candidate and its io map; raises NirhwError where the candidate cannot be lowered
-Lower = Callable[[Mapping[str, float]], tuple[Device, Mapping[str, Any]]]
+Lower = Callable[[Tuning], tuple[Device, Mapping[str, Any]]]
+#: shares of the budget that the turns of the search spend, each after trims were found anew
+TURNS = (0.5, 1.0)
 
 
 @dataclass(frozen=True)
@@ -71,7 +77,7 @@ class Calibration:
     """What calibration found.
 
     Attributes:
-        tuning: value by knob.
+        tuning: the best candidate.
         knobs: the knobs that were searched.
         by_labels: whether labels were the target; otherwise the float network's decisions.
         evaluations, budget, seed: of the search.
@@ -84,7 +90,7 @@ class Calibration:
         samples: numbers of search and check samples.
     """
 
-    tuning: Mapping[str, float]
+    tuning: Tuning
     knobs: tuple[Knob, ...]
     by_labels: bool
     evaluations: int
@@ -112,7 +118,7 @@ class Calibration:
     def to_dict(self) -> dict[str, Any]:
         """Return the section "calibration" of the report, JSON-ready."""
         turned = [
-            {"knob": k.name, "value": self.tuning[k.name], "default": k.default, "low": k.low, "high": k.high, "meaning": k.help}
+            {"knob": k.name, "value": self.tuning.knobs[k.name], "default": k.default, "low": k.low, "high": k.high, "meaning": k.help}
             for k in self.knobs
         ]
         return {
@@ -132,6 +138,7 @@ class Calibration:
             "float_accuracy": {n: asdict(s) for n, s in self.float_accuracy.items()},
             "error_of_change": self.gain_error,
             "knobs": turned,
+            "trims": [_trim_row(name, trims) for name, trims in self.tuning.trims.items()],
             "sensitivity": dict(self.sensitivity),
         }
 
@@ -156,13 +163,21 @@ def samples_of(network: Network, spikes: Any, labels: Any, peak: int | None) -> 
 
 
 def calibrate(
-    network: Network, knobs: tuple[Knob, ...], lower: Lower, samples: Samples, budget: int, seed: int, watch: Watch | None = None
+    network: Network,
+    knobs: tuple[Knob, ...],
+    trims: bool,
+    lower: Lower,
+    samples: Samples,
+    budget: int,
+    seed: int,
+    watch: Watch | None = None,
 ) -> Calibration:
-    """Search the knobs so that the emulated chip decides as the float network does, or as labels say.
+    """Search trims and knobs so that the emulated chip decides as the float network does, or as labels say.
 
     Args:
         network: the float network.
         knobs: what may be turned; none leaves the default, which is judged all the same.
+        trims: whether the target takes trims.
         lower: makes a candidate's emulator; called from several threads.
         samples: calibration data.
         budget: evaluations of candidates, the default included; the nudges that measure sensitivity come on top.
@@ -170,7 +185,7 @@ def calibrate(
         watch: told how far the search is, after each batch of candidates.
 
     Returns:
-        The best knobs found, judged on the half that was not searched.
+        The best candidate found, judged on the half that was not searched.
 
     Raises:
         NirhwError: of the default, where even that cannot be lowered.
@@ -181,27 +196,12 @@ def calibrate(
     chosen, held = halves(decided, seed)
     searched = samples.picked(chosen)
     objective = Objective.of({n: e[chosen] for n, e in reference.items()}, searched.labels)
-    trial = _Trial(knobs, lower, searched, objective, names)
-    trial.score(defaults(knobs), strict=True)  # says why, where even the default fails
-
-    best = [Score(-np.inf, 0.0)]
-
-    def evaluate(points: Array) -> list[float]:
-        scores = trial.batch([to_values(knobs, p) for p in points])
-        best[0] = max([best[0], *scores], key=lambda s: s.value)
-        return [s.value for s in scores]
-
-    def tell(found: Found) -> None:
-        if watch:
-            watch(Progress(found.evaluations, budget, best[0].hits))
-
-    levels = tuple(int(k.high - k.low) + 1 if k.kind == "integer" else 0 for k in knobs)
-    start = defaults(knobs)
-    begin = np.stack([to_point(knobs, start), to_point(knobs, starts(knobs))])
-    begin = begin[:1] if np.array_equal(begin[0], begin[1]) else begin
-    found = search(evaluate, begin, levels, budget, seed, tell)
-    tuning = to_values(knobs, found.point) if np.any(found.point != to_point(knobs, start)) else start
-    sensitivity = {} if found.interrupted else trial.sensitivity(tuning)
+    start = Tuning(defaults(knobs))
+    trial = _Trial(knobs, lower, searched, objective, names, network)
+    hunt = _Hunt(trial, budget, seed, watch, start, trial.score(start, strict=True))
+    hunt.run(recorded(network, searched, CHUNK) if trims and budget > 1 else None)
+    tuning = hunt.best
+    sensitivity = {} if hunt.interrupted else trial.sensitivity(tuning)
 
     checked = samples.picked(held)
     wanted = {n: e[held].argmax(axis=1) for n, e in reference.items()}
@@ -212,10 +212,10 @@ def calibrate(
         tuning=tuning,
         knobs=knobs,
         by_labels=samples.labels is not None,
-        evaluations=found.evaluations,
+        evaluations=hunt.evaluations,
         budget=budget,
         seed=seed,
-        interrupted=found.interrupted,
+        interrupted=hunt.interrupted,
         search_before=trial.score(start),
         search_after=trial.score(tuning),
         before=_judged(old, wanted, checked),
@@ -227,6 +227,79 @@ def calibrate(
     )
 
 
+@dataclass(eq=False)
+class _Hunt:
+    """Looks for the best candidate within a budget; the default is the first, so the best is never worse.
+
+    Attributes:
+        trial: judges candidates.
+        budget, seed: of the hunt.
+        watch: told of its progress.
+        best, score: the best candidate so far.
+        evaluations: candidates so far.
+        interrupted: whether the user ended it.
+    """
+
+    trial: _Trial
+    budget: int
+    seed: int
+    watch: Watch | None
+    best: Tuning
+    score: Score
+    evaluations: int = 1
+    interrupted: bool = False
+
+    def run(self, float_network: Recorded | None) -> None:
+        """Spend the budget; a KeyboardInterrupt ends it and keeps the best."""
+        try:
+            self._tell()
+            for turn, share in enumerate(TURNS):
+                if float_network is not None and self.evaluations < self.budget:
+                    self._trim(float_network)
+                limit = round(share * self.budget)
+                if self.trial.knobs and self.evaluations < limit:
+                    self._search(limit - self.evaluations, turn)
+        except KeyboardInterrupt:
+            self.interrupted = True
+
+    def _tell(self) -> None:
+        if self.watch:
+            self.watch(Progress(self.evaluations, self.budget, self.score.hits))
+
+    def _book(self, candidates: list[Tuning], scores: list[Score]) -> None:
+        self.evaluations += len(candidates)
+        for candidate, score in zip(candidates, scores, strict=True):
+            if score.value > self.score.value:
+                self.best, self.score = candidate, score
+
+    def _trim(self, float_network: Recorded) -> None:
+        def judge(candidate: Tuning) -> Rates:
+            score, rates = self.trial.score_and_rates(candidate)
+            self._book([candidate], [score])
+            self._tell()
+            return rates
+
+        begin = replace(self.best, overshoot=float_network.overshoot)
+        trim(begin, self.trial.network, float_network.rates, judge, min(ROUNDS, self.budget - self.evaluations))
+
+    def _search(self, budget: int, turn: int) -> None:
+        knobs, base = self.trial.knobs, self.best
+
+        def evaluate(points: Array) -> list[float]:
+            candidates = [replace(base, knobs=to_values(knobs, p)) for p in points]
+            scores = self.trial.batch(candidates)
+            self._book(candidates, scores)
+            return [s.value for s in scores]
+
+        begin = to_point(knobs, base.knobs)[None]
+        if not turn:
+            begin = np.unique(np.concatenate([begin, to_point(knobs, starts(knobs))[None]]), axis=0)
+        levels = tuple(int(k.high - k.low) + 1 if k.kind == "integer" else 0 for k in knobs)
+        found = search(evaluate, begin, levels, budget, self.seed + turn, lambda _: self._tell())
+        if found.interrupted:
+            raise KeyboardInterrupt
+
+
 @dataclass(frozen=True, eq=False)
 class _Trial:
     """Lowers and scores candidates on the search half; several at once, each on one thread."""
@@ -236,8 +309,9 @@ class _Trial:
     samples: Samples
     objective: Objective
     names: tuple[str, ...]
+    network: Network
 
-    def score(self, values: Mapping[str, float], strict: bool = False) -> Score:
+    def score(self, values: Tuning, strict: bool = False) -> Score:
         """Return a candidate's score; an impossible one has the value -inf, or raises where ``strict``."""
         try:
             device, io_map = self.lower(values)
@@ -247,7 +321,17 @@ class _Trial:
             return Score(-np.inf, 0.0)
         return self.objective.score(_chip_evidence(device, io_map, self.samples, self.names, 1))
 
-    def batch(self, candidates: list[dict[str, float]]) -> list[Score]:
+    def score_and_rates(self, values: Tuning) -> tuple[Score, Rates]:
+        """Return a candidate's score and the rates of its spiking populations; none of an impossible one."""
+        try:
+            device, io_map = self.lower(values)
+        except NirhwError:
+            return Score(-np.inf, 0.0), {}
+        run = device.run(self.samples.counts, {n: n for n in spiking(self.network)}, None, None)
+        lags = {n: io_map["outputs"][n]["lag"] for n in self.names}
+        return self.objective.score(evidence_of(run, self.names, lags)), rates_of(run.states, self.network)
+
+    def batch(self, candidates: list[Tuning]) -> list[Score]:
         """Return the scores of candidates, in their order, whatever thread ran them."""
         workers = min(processors(), len(candidates))
         if workers <= 1:
@@ -258,11 +342,11 @@ class _Trial:
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def sensitivity(self, tuning: Mapping[str, float]) -> dict[str, float]:
+    def sensitivity(self, tuning: Tuning) -> dict[str, float]:
         """Return by continuous knob how many hits a small turn, down or up, costs at most."""
         names, candidates = [], []
         for knob in self.knobs:
-            value = tuning[knob.name]
+            value = tuning.knobs[knob.name]
             step = NUDGE * (knob.high - knob.low)
             turns = {
                 "log": (value / (1 + NUDGE), value * (1 + NUDGE)),
@@ -270,12 +354,17 @@ class _Trial:
                 "integer": (),
             }[knob.kind]
             names += [knob.name] * len(turns)
-            candidates += [{**tuning, knob.name: float(np.clip(t, knob.low, knob.high))} for t in turns]
+            turned = [float(np.clip(t, knob.low, knob.high)) for t in turns]
+            candidates += [replace(tuning, knobs={**tuning.knobs, knob.name: t}) for t in turned]
         hits = self.score(tuning).hits
         lost: dict[str, float] = {}
         for name, score in zip(names, self.batch(candidates), strict=True):
             lost[name] = max(lost.get(name, 0.0), hits - score.hits)
         return lost
+
+
+def _trim_row(name: str, trims: Array) -> dict[str, Any]:
+    return {"population": name, "smallest": float(trims.min(initial=0.0)), "largest": float(trims.max(initial=0.0))}
 
 
 def _joint(decided: Mapping[str, Ints]) -> Ints:
@@ -285,13 +374,7 @@ def _joint(decided: Mapping[str, Ints]) -> Ints:
 
 
 def _reference_evidence(network: Network, samples: Samples, names: tuple[str, ...]) -> dict[str, Array]:
-    parts = []
-    for first in range(0, samples.number, CHUNK):
-        chunk: Any = {
-            name: samples.counts[name][first : first + CHUNK].reshape(-1, samples.counts[name].shape[1], *shape)
-            for name, shape in ((n, network.populations[p].shape) for n, p in network.inputs.items())
-        }
-        parts.append(evidence_of(run_reference(network, chunk), names, {}))
+    parts = [evidence_of(run_reference(network, chunk), names, {}) for chunk in samples.chunks(network, CHUNK)]
     return {n: np.concatenate([p[n] for p in parts]) for n in names}
 
 
@@ -302,7 +385,7 @@ def _chip_evidence(
     return evidence_of(run, names, {n: io_map["outputs"][n]["lag"] for n in names})
 
 
-def _decisions(lower: Lower, values: Mapping[str, float], samples: Samples, names: tuple[str, ...]) -> dict[str, Ints]:
+def _decisions(lower: Lower, values: Tuning, samples: Samples, names: tuple[str, ...]) -> dict[str, Ints]:
     evidence = _chip_evidence(*lower(values), samples, names, None)
     return {n: e.argmax(axis=1) for n, e in evidence.items()}
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nirhw.emulation.inputs import Counts
-from nirhw.network import Ints
+from nirhw.emulation.inputs import Counts, in_chunks
+from nirhw.network import Ints, Network
 
 #: fewer samples than this cannot be split into a search and a check half
 FEWEST = 4
@@ -26,6 +26,16 @@ class Samples:
     def number(self) -> int:
         """Number of samples."""
         return int(next(iter(self.counts.values())).shape[0])
+
+    @property
+    def steps(self) -> int:
+        """Steps of a sample."""
+        return int(next(iter(self.counts.values())).shape[1])
+
+    def chunks(self, network: Network, size: int) -> Iterator[dict[str, Counts]]:
+        """Yield ``size`` samples after the other, in the shapes of the network's inputs."""
+        shapes = {name: network.populations[pop].shape for name, pop in network.inputs.items()}
+        return in_chunks(self.counts, shapes, size)
 
     def picked(self, index: NDArray[np.int64]) -> Samples:
         """Return the samples of ``index``, in its order."""

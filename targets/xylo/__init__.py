@@ -57,5 +57,6 @@ TARGET = Target(
     report=resources,
     config_type=XyloConfiguration,
     knobs=knobs,
+    trims=True,
     level_options={0: {"scaling": "max"}},
 )

@@ -98,9 +98,15 @@ def _bursts(network: Network, pop: Population) -> bool:
     return bool(np.any(np.maximum(largest, 0.0).sum(axis=1) >= 1.0))
 
 
-def depth(pop: Population, context: Context) -> float:
-    """Return what a spike takes off a membrane, in thresholds; 1 unless calibration turned it."""
-    return context.tuned(f"depth.{context.record.layer[pop.name]}", 1.0) if pop.rule == "spiking" else 1.0
+def depth(pop: Population, context: Context) -> Array | float:
+    """Return what a spike takes off a membrane, in thresholds, ``(neurons,)`` or one for all.
+
+    A reset to a value takes off what the membrane holds: where that was recorded, its mean.
+    """
+    if pop.rule != "spiking":
+        return 1.0
+    base = 1.0 if pop.reset == "subtract" else context.tuning.overshoot.get(pop.name, 1.0)
+    return np.minimum(base * context.tuned(f"depth.{context.record.layer[pop.name]}", 1.0), DEEPEST)
 
 
 def drive(pop: Population, constant: Array, context: Context) -> Array:
@@ -113,7 +119,7 @@ def drive(pop: Population, constant: Array, context: Context) -> Array:
     if pop.threshold is None:
         return constant
     lifted = (depth(pop, context) - 1.0) * pop.threshold * 2.0 ** -pop.codes["v_mem_decay"]
-    return np.asarray(constant + lifted + context.tuned(f"offset.{where}", 0.0) * pop.threshold)
+    return np.asarray(constant + lifted + (context.tuned(f"offset.{where}", 0.0) + context.trim(pop.name)) * pop.threshold)
 
 
 def _kinds(proj: Projection, layer: dict[str, str], network: Network) -> tuple[str, ...]:
