@@ -30,11 +30,13 @@ class Tuning:
         knobs: value by knob of the target; absent ones have their default.
         trims: constant drive of the membrane a step, in thresholds, by population, ``(neurons,)``.
         overshoot: mean membrane of the float network at a spike, in thresholds, by population, ``(neurons,)``.
+        bursts: what the chip's neurons emit beyond one spike a step, mean over steps, by population, ``(neurons,)``.
     """
 
     knobs: Mapping[str, float] = field(default_factory=dict)
     trims: Mapping[str, Array] = field(default_factory=dict)
     overshoot: Mapping[str, Array] = field(default_factory=dict)
+    bursts: Mapping[str, Array] = field(default_factory=dict)
 
 
 @dataclass

@@ -28,8 +28,8 @@ from nirhw.reference import run_reference
 from .knobs import Knob, defaults, starts, to_point, to_values
 from .objective import Objective, Score, evidence_of
 from .samples import FEWEST, Samples, halves
-from .search import Found, search
-from .trim import ROUNDS, Rates, Recorded, rates_of, recorded, spiking, trim
+from .search import STEPS, search
+from .trim import ROUNDS, Observed, Recorded, recorded, spiking, trim
 
 #: samples that the float network runs at once
 CHUNK = 64
@@ -40,6 +40,10 @@ NUDGE = 0.05
 Lower = Callable[[Tuning], tuple[Device, Mapping[str, Any]]]
 #: shares of the budget that the turns of the search spend, each after trims were found anew
 TURNS = (0.5, 1.0)
+#: first steps of a search around trims that fit, in widths of the cube
+NEAR = (0.05, 0.02)
+#: rounds of trims on each rung of a ladder, and what a higher rung must gain to be worth its cost
+RUNG_ROUNDS, WORTH = 5, 0.01
 
 
 @dataclass(frozen=True)
@@ -256,9 +260,11 @@ class _Hunt:
             for turn, share in enumerate(TURNS):
                 if float_network is not None and self.evaluations < self.budget:
                     self._trim(float_network)
+                    if not turn:
+                        self._climb_ladders(float_network)
                 limit = round(share * self.budget)
-                if self.trial.knobs and self.evaluations < limit:
-                    self._search(limit - self.evaluations, turn)
+                if self.evaluations < limit:
+                    self._search(limit - self.evaluations, turn, NEAR if self.best.trims else STEPS)
         except KeyboardInterrupt:
             self.interrupted = True
 
@@ -273,20 +279,49 @@ class _Hunt:
                 self.best, self.score = candidate, score
 
     def _trim(self, float_network: Recorded) -> None:
-        def judge(candidate: Tuning) -> Rates:
-            score, rates = self.trial.score_and_rates(candidate)
+        begin = replace(self.best, overshoot=float_network.overshoot)
+        self._rounds(begin, float_network, ROUNDS)
+
+    def _rounds(self, begin: Tuning, float_network: Recorded, rounds: int) -> tuple[Tuning, Score]:
+        """Return the best of some rounds of trims."""
+        best, top = begin, Score(-np.inf, 0.0)
+
+        def judge(candidate: Tuning) -> Observed | None:
+            nonlocal best, top
+            score, observed = self.trial.observe(candidate)
+            if score.value > top.value:
+                best, top = candidate, score
             self._book([candidate], [score])
             self._tell()
-            return rates
+            return observed
 
-        begin = replace(self.best, overshoot=float_network.overshoot)
-        trim(begin, self.trial.network, float_network.rates, judge, min(ROUNDS, self.budget - self.evaluations))
+        trim(begin, self.trial.network, float_network.rates, judge, min(rounds, self.budget - self.evaluations))
+        return best, top
 
-    def _search(self, budget: int, turn: int) -> None:
-        knobs, base = self.trial.knobs, self.best
+    def _climb_ladders(self, float_network: Recorded) -> None:
+        """Try the rungs of each ladder, with trims of their own; keep the lowest that is about as good as the best."""
+        for knob in self.trial.knobs:
+            if knob.kind != "ladder" or self.budget - self.evaluations < RUNG_ROUNDS:
+                continue
+            _, observed = self.trial.observe(self.best)
+            self.evaluations += 1
+            base = replace(self.best, bursts={} if observed is None else observed.bursts)
+            tried = [(self.best, self.score)]
+            for value in knob.rungs():
+                if self.evaluations < self.budget:
+                    rung = replace(base, knobs={**base.knobs, knob.name: value})
+                    tried.append(self._rounds(rung, float_network, RUNG_ROUNDS))
+            top = max(score.value for _, score in tried)
+            self.best, self.score = next(t for t in tried if t[1].value >= top - WORTH)
+
+    def _search(self, budget: int, turn: int, steps: tuple[float, ...]) -> None:
+        base = self.best
+        knobs = tuple(k for k in self.trial.knobs if k.kind != "ladder")
+        if not knobs:
+            return
 
         def evaluate(points: Array) -> list[float]:
-            candidates = [replace(base, knobs=to_values(knobs, p)) for p in points]
+            candidates = [replace(base, knobs={**base.knobs, **to_values(knobs, p)}) for p in points]
             scores = self.trial.batch(candidates)
             self._book(candidates, scores)
             return [s.value for s in scores]
@@ -295,7 +330,7 @@ class _Hunt:
         if not turn:
             begin = np.unique(np.concatenate([begin, to_point(knobs, starts(knobs))[None]]), axis=0)
         levels = tuple(int(k.high - k.low) + 1 if k.kind == "integer" else 0 for k in knobs)
-        found = search(evaluate, begin, levels, budget, self.seed + turn, lambda _: self._tell())
+        found = search(evaluate, begin, levels, budget, self.seed + turn, lambda _: self._tell(), steps)
         if found.interrupted:
             raise KeyboardInterrupt
 
@@ -321,15 +356,15 @@ class _Trial:
             return Score(-np.inf, 0.0)
         return self.objective.score(_chip_evidence(device, io_map, self.samples, self.names, 1))
 
-    def score_and_rates(self, values: Tuning) -> tuple[Score, Rates]:
-        """Return a candidate's score and the rates of its spiking populations; none of an impossible one."""
+    def observe(self, values: Tuning) -> tuple[Score, Observed | None]:
+        """Return a candidate's score and what its spiking populations do; None of an impossible one."""
         try:
             device, io_map = self.lower(values)
         except NirhwError:
-            return Score(-np.inf, 0.0), {}
+            return Score(-np.inf, 0.0), None
         run = device.run(self.samples.counts, {n: n for n in spiking(self.network)}, None, None)
         lags = {n: io_map["outputs"][n]["lag"] for n in self.names}
-        return self.objective.score(evidence_of(run, self.names, lags)), rates_of(run.states, self.network)
+        return self.objective.score(evidence_of(run, self.names, lags)), Observed.of(run.states, self.network)
 
     def batch(self, candidates: list[Tuning]) -> list[Score]:
         """Return the scores of candidates, in their order, whatever thread ran them."""
@@ -352,6 +387,7 @@ class _Trial:
                 "log": (value / (1 + NUDGE), value * (1 + NUDGE)),
                 "linear": (value - step, value + step),
                 "integer": (),
+                "ladder": (),
             }[knob.kind]
             names += [knob.name] * len(turns)
             turned = [float(np.clip(t, knob.low, knob.high)) for t in turns]

@@ -20,7 +20,8 @@ class Knob:
         name: such as ``"gain.input"``; unique within the target.
         default: its value without calibration.
         low, high: range, both ends included; the default lies in it.
-        kind: how the range is walked: ``"log"`` (a factor), ``"linear"`` (an offset) or ``"integer"`` (whole steps).
+        kind: how the range is walked: ``"log"`` (a factor), ``"linear"`` (an offset), ``"integer"`` (whole steps) or ``"ladder"``
+            (a whole number that costs resources: tried rung by rung, and kept as low as serves).
         help: one phrase for reports.
         start: where a search begins, when that is not the default; None: at the default.
     """
@@ -29,7 +30,7 @@ class Knob:
     default: float
     low: float
     high: float
-    kind: Literal["log", "linear", "integer"]
+    kind: Literal["log", "linear", "integer", "ladder"]
     help: str
     start: float | None = None
 
@@ -50,6 +51,10 @@ class Knob:
             return float(self.low * (self.high / self.low) ** share)
         value = self.low + share * (self.high - self.low)
         return float(round(value)) if self.kind == "integer" else value
+
+    def rungs(self) -> list[float]:
+        """Return the values above the lowest that a ladder tries: shares of the range, each twice the one before."""
+        return [float(v) for v in sorted({round(self.low + (self.high - self.low) / 2**k) for k in range(5)} - {self.low})]
 
 
 def defaults(knobs: Iterable[Knob]) -> dict[str, float]:

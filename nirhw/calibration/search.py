@@ -50,6 +50,7 @@ def search(
     budget: int,
     seed: int,
     watch: Callable[[Found], None] | None = None,
+    steps: tuple[float, ...] = STEPS,
 ) -> Found:
     """Return the best of at most ``budget`` points; the first are ``starts``, so the result is never worse than these.
 
@@ -61,6 +62,7 @@ def search(
         seed: of all random numbers; the same seed finds the same point.
         watch: told what was found so far, after each batch.  A KeyboardInterrupt, in it or in ``evaluate``, ends the search and
             keeps the best.
+        steps: first step length of the runs, in turns.
 
     Raises:
         UsageError: NIRHW-E004 where the package ``cmaes`` is missing.
@@ -77,7 +79,7 @@ def search(
         booked(starts[:budget])
         run = 0
         while found.evaluations < budget and starts.size:
-            _climb(found, booked, levels, budget, seed + run, STEPS[run % len(STEPS)])
+            _climb(found, booked, levels, budget, seed + run, steps[run % len(steps)])
             run += 1
     except KeyboardInterrupt:
         found.interrupted = True

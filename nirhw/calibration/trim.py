@@ -72,9 +72,19 @@ def spiking(network: Network) -> tuple[str, ...]:
     return tuple(n for n, p in network.populations.items() if p.rule == "spiking" and p.role == "network")
 
 
-def rates_of(states: States, network: Network) -> dict[str, Array]:
-    """Return spikes a step by population and neuron of a run that recorded all spiking populations."""
-    return {n: states[n]["spikes"].mean(axis=(0, 1), dtype=np.float64).reshape(-1) for n in spiking(network)}
+@dataclass(frozen=True, eq=False)
+class Observed:
+    """What the chip did: spikes a step, and those of them beyond one a step, by spiking population, ``(neurons,)``."""
+
+    rates: Rates
+    bursts: Rates
+
+    @classmethod
+    def of(cls, states: States, network: Network) -> Observed:
+        """Return what a run did that recorded all spiking populations."""
+        counts = {n: states[n]["spikes"].reshape(-1, network.populations[n].size) for n in spiking(network)}
+        rates = {n: c.mean(axis=0, dtype=np.float64) for n, c in counts.items()}
+        return cls(rates, {n: rates[n] - (c > 0).mean(axis=0) for n, c in counts.items()})
 
 
 def corrected(trims: Mapping[str, Array], network: Network, wanted: Rates, got: Rates) -> dict[str, Array]:
@@ -91,7 +101,7 @@ def corrected(trims: Mapping[str, Array], network: Network, wanted: Rates, got: 
 
 
 def trim(
-    start: Tuning, network: Network, wanted: Rates, judge: Callable[[Tuning], Rates], rounds: int = ROUNDS
+    start: Tuning, network: Network, wanted: Rates, judge: Callable[[Tuning], Observed | None], rounds: int = ROUNDS
 ) -> None:
     """Judge ``start`` and, round by round, candidates whose rates come nearer to those that are wanted.
 
@@ -99,12 +109,12 @@ def trim(
         start: tuning to begin with.
         network: the float network.
         wanted: its rates.
-        judge: returns the rates of a candidate, and keeps the best; no rates of one that cannot be lowered.
+        judge: returns what a candidate does, and keeps the best; None of one that cannot be lowered.
         rounds: candidates, ``start`` included.
     """
     tried = start
     for _ in range(rounds):
         got = judge(tried)
-        if not got:
+        if got is None:
             return
-        tried = replace(tried, trims=corrected(tried.trims, network, wanted, got))
+        tried = replace(tried, trims=corrected(tried.trims, network, wanted, got.rates))

@@ -12,6 +12,7 @@ from nirhw.pipeline import Pass, Target
 from .bias import AddBiasNeurons
 from .check import check
 from .config import XyloConfiguration
+from .drivers import AddDrivers
 from .fit import FitTimeConstants
 from .knobs import knobs
 from .legalize import AssignLayers, CheckRules
@@ -35,7 +36,7 @@ def _passes(options: XyloOptions) -> Mapping[str, tuple[Pass, ...]]:
         "legalize": (AssignLayers(), CheckRules()),
         "fit": (FitTimeConstants(),),
         "structure": (MergeParallel(), AlignDelays()),
-        "quantize": (QuantizeWeights(), AddBiasNeurons()),
+        "quantize": (QuantizeWeights(), AddBiasNeurons(), AddDrivers()),
         "place": (PlaceNeurons(),),
     }
 

@@ -92,7 +92,10 @@ class XyloDevice:
             "i2": trace.i2,
         }[what]
         assert source is not None  # run() asked for it
-        return source[:, :, entry["ids"]].reshape(*source.shape[:2], *entry["shape"])
+        picked = source[:, :, entry["ids"]]
+        if what == "spikes" and "copies" in entry:
+            picked = (picked - np.asarray(entry["copies"])).astype(picked.dtype)
+        return picked.reshape(*source.shape[:2], *entry["shape"])
 
     def _states(self, trace: XyloTrace, entry: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
         parts = ("spikes", "v", "i", "i2") if entry["synapses"] > 1 else ("spikes", "v", "i")

@@ -14,6 +14,8 @@ from nirhw.network import Network, Population, Projection
 from nirhw.operators import Array
 from nirhw.pipeline import Context
 
+from .drivers import driven, driver_knob
+
 #: layers whose neurons have registers
 LAYERS = ("hidden", "output")
 #: share of the threshold a step by which the constant drive of a layer may move
@@ -21,6 +23,8 @@ OFFSET = 0.1
 #: largest reset depth, in thresholds, and where a search for it begins
 DEEPEST = 3.0
 DEEP = {"hidden": 1.4, "output": 1.2}
+#: what a reset to a value takes off, in thresholds, where that was not recorded
+HARD_RESET = 1.0
 #: share of positive weights in loops that is kept where neurons burst: a neuron emits several spikes in a step where the network
 #: has one, and each of them excites the loop again.  Measured, without calibration: a share of 0.8 instead of 1 raises both
 #: Braille networks (6 and 4 points of accuracy); a recurrent network whose neurons do not burst loses 3 points by it.
@@ -64,7 +68,7 @@ def knobs(network: Network, context: Context) -> tuple[Knob, ...]:
             )
         if any(np.any(port.bias) for p in members for port in p.ports):
             found.append(Knob(f"bias.{name}", 1.0, 0.5, 2.0, "log", f"factor on biases of {name} neurons"))
-    return tuple(found)
+    return (*found, *driver_knob(network, context))
 
 
 def gains(proj: Projection, weights: Array, network: Network, context: Context) -> Array:
@@ -76,7 +80,7 @@ def gains(proj: Projection, weights: Array, network: Network, context: Context) 
         return np.asarray(factors[0])
     up, down = factors
     if context.options.gain == "area" and np.any(weights > 0) and _bursts(network, network.populations[proj.target]):
-        up *= LOOP_SHARE
+        up = up * np.where(driven(network.populations[proj.source], context), 1.0, LOOP_SHARE)
         context.deviate(
             "rounded",
             "loop-share",
@@ -105,7 +109,7 @@ def depth(pop: Population, context: Context) -> Array | float:
     """
     if pop.rule != "spiking":
         return 1.0
-    base = 1.0 if pop.reset == "subtract" else context.tuning.overshoot.get(pop.name, 1.0)
+    base = 1.0 if pop.reset == "subtract" else context.tuning.overshoot.get(pop.name, HARD_RESET)
     return np.minimum(base * context.tuned(f"depth.{context.record.layer[pop.name]}", 1.0), DEEPEST)
 
 

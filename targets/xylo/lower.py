@@ -19,6 +19,7 @@ from .config import (
     ReadoutGroup,
     XyloConfiguration,
 )
+from .drivers import driven
 from .quantize import matrix_of
 
 
@@ -55,7 +56,7 @@ def _configuration(network: Network, context: Context) -> XyloConfiguration:
             record.shifts["input"],
         ),
         hidden=HiddenGroup(
-            _int8(matrices["hidden", 0]), _int8(matrices["hidden", 1]), record.shifts["hidden"], hidden, aliasing=False
+            _int8(matrices["hidden", 0]), _int8(matrices["hidden", 1]), record.shifts["hidden"], hidden, aliasing=bool(record.drives)
         ),
         readout=ReadoutGroup(_int8(matrices["readout", 0][n_hidden - rows :]), record.shifts["readout"], output),
         synapse2_enable=second,
@@ -76,7 +77,10 @@ def _hidden_columns(network: Network, context: Context, total: int) -> HiddenNeu
             columns[key][ids] = pop.codes[key]
         for key, port in zip(("i_syn_decay", "i_syn2_decay"), pop.ports, strict=False):
             columns[key][ids] = pop.codes[f"i_syn_decay:{port.name}"]
-    return HiddenNeurons(**columns, alias_target=np.full(total, NO_ALIAS, np.int64))
+    alias = np.full(total, NO_ALIAS, np.int64)
+    for name, (pop, chosen) in context.record.drives.items():
+        alias[context.record.hidden_ids[name]] = context.record.hidden_ids[pop][chosen]
+    return HiddenNeurons(**columns, alias_target=alias)
 
 
 def _output_columns(network: Network, context: Context, total: int) -> OutputNeurons:
@@ -92,7 +96,8 @@ def _output_columns(network: Network, context: Context, total: int) -> OutputNeu
 def _io_map(network: Network, context: Context) -> dict[str, Any]:
     """Return where the host's arrays meet the chip; plain data, arrays as int64.
 
-    ``inputs`` and ``outputs`` by NIR name, ``populations`` by the NIR name of every recordable population.
+    ``inputs`` and ``outputs`` by NIR name, ``populations`` by the NIR name of every recordable population; ``copies`` are the
+    spikes a step that a driver sends a neuron, which are none of its own.
     """
     record = context.record
     inputs = {
@@ -119,6 +124,11 @@ def _io_map(network: Network, context: Context) -> dict[str, Any]:
                 "lag": record.lag[pop.name],
                 "synapses": len(pop.ports),
             }
+            held = [chosen for served, chosen in record.drives.values() if served == pop.name]
+            if held:  # copies that their drivers send them
+                copies = np.zeros(pop.size, np.int64)
+                copies[held[0]] = context.hardware["hidden_spikes"] - 1
+                entry["copies"] = copies
             for name in (*pop.nodes, pop.name):
                 populations[name] = entry
     return {
@@ -147,7 +157,9 @@ def _list_bursts(network: Network, context: Context) -> None:
     bursting = []
     for name in record.hidden_ids:
         pop = network.populations[name]
-        if pop.rule == "spiking" and pop.role == "network" and np.any(_largest_rise(network, pop, context, peak) >= _room(pop)):
+        if pop.rule == "spiking" and pop.role == "network" and np.any(
+            (_largest_rise(network, pop, context, peak) >= _room(pop)) & ~driven(pop, context)
+        ):
             bursting.append(pop)
     if bursting:
         nodes = [n for p in bursting for n in p.nodes]

@@ -51,6 +51,7 @@ class XyloRecord:
         scale: chip units of membrane per unit of v, by population, ``(size,)``.
         shifts: weight shift by matrix: "input", "hidden", "readout".
         times, tensors: fits, for the report.
+        drives: population and its neurons that a population of drivers serves, by the drivers' name.
         delays: wanted delays and the relays they took, for the report.
         hidden_ids, output_ids, channels: chip neuron or channel by population, ``(size,)``.
     """
@@ -63,6 +64,7 @@ class XyloRecord:
     shifts: dict[str, int] = field(default_factory=dict)
     times: list[TimeConstantFit] = field(default_factory=list)
     tensors: list[TensorFit] = field(default_factory=list)
+    drives: dict[str, tuple[str, Ints]] = field(default_factory=dict)
     delays: list[dict[str, Any]] = field(default_factory=list)
     hidden_ids: dict[str, Ints] = field(default_factory=dict)
     output_ids: dict[str, Ints] = field(default_factory=dict)

@@ -7,6 +7,7 @@ ranges overlap; with closed conditions for when such an order exists.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,7 +46,14 @@ class PlaceNeurons:
             start[pop.name] = offset
             offset += pop.size
         takes, feeds = _roles(network, start, offset, record.layer)
-        order, found = _hidden_order(takes, feeds, context)
+        free = np.ones(offset, bool)
+        for name in record.drives:
+            free[start[name] : start[name] + network.populations[name].size] = False
+        order, found = _hidden_order(takes[free], feeds[free], context)
+        order = np.flatnonzero(free)[order]
+        if not free.all():
+            order = _with_drivers(order, start, record.drives)
+            found += _reach_findings(takes[order], feeds[order], context)
         found += _count_findings(network, start, offset, sum(p.size for p in members["output"]), context)
         if found:
             raise error_of([Diagnostic("NIRHW-E035", d.what, d.nodes, d.why, d.fix) for d in found])
@@ -96,6 +104,26 @@ def _hidden_order(takes: NDArray[np.bool_], feeds: NDArray[np.bool_], context: C
             )
         )
     return np.concatenate([first, neither[:before], both, neither[before:], last]), found
+
+
+def _with_drivers(order: Ints, start: dict[str, int], drives: Mapping[str, tuple[str, Ints]]) -> Ints:
+    """Return the order with each driver right before the neuron that it drives."""
+    driver = {start[pop] + k: start[name] + n for name, (pop, chosen) in drives.items() for n, k in enumerate(chosen)}
+    return np.array([member for k in order for member in (driver.get(int(k)), int(k)) if member is not None], np.int64)
+
+
+def _reach_findings(takes: NDArray[np.bool_], feeds: NDArray[np.bool_], context: Context) -> list[Diagnostic]:
+    """Return findings where neurons in the order of their ids stand beyond the reach of inputs or outputs."""
+    hardware, found = context.hardware, []
+    lowest_fed = takes.size - int(np.argmax(feeds)) if np.any(feeds) else 0
+    highest_taking = int(np.flatnonzero(takes).max(initial=-1)) + 1
+    for limit, used, what in (
+        ("input_reach", highest_taking, "hidden neurons up to the last that takes input"),
+        ("output_reach", lowest_fed, "hidden neurons from the first that feeds outputs"),
+    ):
+        if used > hardware[limit]:
+            found.append(over_limit(hardware, limit, used, what, []))
+    return found
 
 
 def _count_findings(network: Network, start: dict[str, int], hidden: int, outputs: int, context: Context) -> list[Diagnostic]:

@@ -19,6 +19,7 @@ from nirhw.numerics import Grid, least_error_scale, percentile_scale
 from nirhw.operators import Array, frozen
 from nirhw.pipeline import Context
 
+from .drivers import KNOB, driven
 from .knobs import depth, gains
 
 STATE_MAX = 32767
@@ -95,7 +96,8 @@ def _rows(network: Network, pop: Population, context: Context) -> _Rows:
     largest: dict[str, Array] = {}
     spread: dict[str, Array] = {}
     count: dict[str, Array] = {}
-    positive, negative = np.zeros(pop.size), np.zeros(pop.size)
+    positive, negative, astray = np.zeros(pop.size), np.zeros(pop.size), np.zeros(pop.size)
+    most = context.hardware["hidden_spikes"]
     for proj in network.into(pop.name):
         values = proj.operator.matrix.toarray() * record.factor[pop.name, proj.port][:, None]
         values = values * gains(proj, values, network, context)
@@ -108,7 +110,10 @@ def _rows(network: Network, pop: Population, context: Context) -> _Rows:
         count[group] = count.get(group, zero) + np.count_nonzero(values, axis=1)
         positive += np.maximum(values, 0.0).sum(axis=1)
         negative += np.maximum(-values, 0.0).sum(axis=1)
-    burst = np.maximum(positive, negative)
+        if np.any(held := driven(network.populations[proj.source], context)):
+            # until its driver makes up for it, such a neuron's events move the current
+            astray = np.maximum(astray, most * size[:, held].max(axis=1, initial=0.0))
+    burst = np.maximum(positive, negative) + astray
     constant = np.abs(record.constant[pop.name])
     if pop.threshold is None:
         # an analog neuron integrates without reset: bound its membrane when all sources fire in every step
@@ -181,8 +186,10 @@ def _refined(scale: Array, row: _Rows, context: Context) -> Array:
 
 
 def _grid(context: Context) -> Grid:
+    """Return the weights that there are; those of a driven neuron must have an opposite."""
     hardware = context.hardware
-    return Grid(hardware["weight_min"], hardware["weight_max"], truncate=context.options.rounding == "truncate")
+    lowest = -hardware["weight_max"] if context.tuned(KNOB, 0) else hardware["weight_min"]
+    return Grid(lowest, hardware["weight_max"], truncate=context.options.rounding == "truncate")
 
 
 def _rounded(proj: Projection, weights: Array, scale: Array, matrix: str, context: Context) -> Quantized:

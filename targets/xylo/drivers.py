@@ -1,0 +1,106 @@
+"""Drivers: hidden neurons that keep another one to a single spike a step, exactly.
+
+A neuron's count of spikes in a step starts at the copies that an alias of a lower id sent it, and ends at the cap.  A driver
+(threshold 1, bias one below the cap, a membrane that keeps nothing) sends cap - 1 copies in every step, which leaves room for
+one spike of the neuron's own.  It carries the neuron's outgoing weights with the opposite sign, so what is delivered is that one
+spike.  Driver and neuron stand next to each other, so currents leave their place by at most cap - 1 events of one weight, for
+which the quantizer leaves room.  Cost: a neuron, its synapses, and cap - 1 events of both in every step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nirhw.calibration.knobs import Knob
+from nirhw.network import Membrane, Network, Population, Port, Projection, Quantized
+from nirhw.operators import Sparse, frozen
+from nirhw.pipeline import Context
+
+KNOB = "drivers"
+PREFIX = "driver~"
+#: neurons with fewer further spikes than this a step burst too rarely to be worth a driver
+RARE = 1e-4
+
+
+def driver_knob(network: Network, context: Context) -> list[Knob]:
+    """Return the knob for the number of drivers; none where no hidden neuron spikes."""
+    members = [p.size for p in network.populations.values() if p.rule == "spiking" and context.record.layer[p.name] == "hidden"]
+    most = min(sum(members), context.hardware["hidden_neurons"] - sum(members))
+    return [Knob(KNOB, 0, 0, most, "ladder", "hidden neurons that a driver keeps to one spike a step")] if most > 0 else []
+
+
+def driven(pop: Population, context: Context) -> NDArray[np.bool_]:
+    """Return which neurons of a population have a driver: those that burst most, as many as the knob says."""
+    bursts = context.tuning.bursts
+    count = int(context.tuned(KNOB, 0))
+    if not count or pop.name not in bursts or context.record.layer[pop.name] != "hidden":
+        return np.zeros(pop.size, bool)
+    names = [n for n in bursts if context.record.layer.get(n) == "hidden"]
+    everyone = np.sort(np.concatenate([bursts[n] for n in names]))[::-1]
+    return np.asarray(bursts[pop.name] >= max(everyone[min(count, everyone.size) - 1], RARE))
+
+
+@dataclass(frozen=True)
+class AddDrivers:
+    """Give the neurons that calibration chose their drivers."""
+
+    name: str = "add-drivers"
+
+    def apply(self, network: Network, context: Context) -> Network:
+        """Return the quantized network with drivers; fill ``record.drives`` with the neurons that each population drives."""
+        record = context.record
+        populations: dict[str, Population] = {}
+        added: list[Projection] = []
+        for pop in network.populations.values():
+            chosen = np.flatnonzero(driven(pop, context))
+            if chosen.size:
+                driver = _driver(pop, chosen.size, context)
+                populations[driver.name] = driver
+                record.layer[driver.name], record.lag[driver.name] = "hidden", record.lag[pop.name]
+                record.drives[driver.name] = (pop.name, chosen)
+                added += [_opposite(way, driver, chosen) for way in network.out_of(pop.name)]
+            populations[pop.name] = pop
+        return replace(network, populations=populations, projections=(*network.projections, *added)) if added else network
+
+
+def _driver(pop: Population, size: int, context: Context) -> Population:
+    zero, one = frozen(np.zeros(size)), frozen(np.ones(size))
+    ones = np.ones(size, np.int64)
+    return Population(
+        PREFIX + pop.name,
+        (size,),
+        "spiking",
+        "count",
+        (Port("in", one, one),),
+        Membrane(zero, one, zero, zero),
+        threshold=frozen(np.full(size, 0.5)),
+        v_reset=zero,
+        reset="zero",
+        role="driver",
+        codes={
+            "v_mem_decay": 0 * ones,
+            "i_syn_decay:in": ones,
+            "threshold": ones,
+            "v_mem_bias": (context.hardware["hidden_spikes"] - 1) * ones,
+        },
+    )
+
+
+def _opposite(way: Projection, driver: Population, chosen: NDArray[np.int64]) -> Projection:
+    """Return the synapses of ``chosen`` neurons with the opposite sign, from their drivers."""
+    from scipy.sparse import csr_array
+
+    assert way.quantized is not None  # the pass follows the quantizer
+    weight = csr_array(-way.quantized.weight[:, chosen])
+    drive = csr_array(weight * 2.0**way.quantized.shift / way.quantized.scale[:, None])
+    return replace(
+        way,
+        name=PREFIX + way.name,
+        source=driver.name,
+        operator=Sparse((chosen.size,), way.operator.out_shape, weight=drive),
+        recurrent=False,
+        quantized=Quantized(weight, way.quantized.shift, way.quantized.scale),
+    )
