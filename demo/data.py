@@ -18,6 +18,10 @@ Series = NDArray[np.float64]
 DIGIT_LEVELS = 16  # pixels run from 0 to 16
 DIGIT_TEST = 450  # a quarter
 DIGIT_CALIBRATION = 200
+DIGIT_STEPS = 16  # for networks that count in steps
+LIF_DIGIT_STEPS = 32  # for networks in time
+LIF_DIGIT_DT = 1e-3  # seconds
+LIF_DIGIT_FULL_RATE = 0.5  # spikes a step of a white pixel; 1 for networks that count in steps
 SPLIT_SEED = 0
 
 VOWEL_SPEAKERS = 8  # the first eight of nine: Xylo Audio 2 has eight outputs
@@ -71,12 +75,23 @@ def even_spikes(drive: Series) -> Spikes:
     return np.diff(total, axis=1, prepend=0.0).astype(np.uint8)
 
 
-def digits(steps: int) -> tuple[Split, Split]:
-    """Training and test split of scikit-learn's digits, ``spikes[sample, step, 1, 8, 8]``."""
+def digits() -> tuple[Split, Split]:
+    """Training and test split of scikit-learn's digits, a spike a grey level, ``spikes[sample, step, 1, 8, 8]``."""
+    return _digits(DIGIT_STEPS, 1.0)
+
+
+def lif_digits() -> tuple[Split, Split, Split]:
+    """Training, calibration and test split of the same digits, the same test images, more steps at half the rate."""
+    rest, test = _digits(LIF_DIGIT_STEPS, LIF_DIGIT_FULL_RATE)
+    train, calibration = rest.split_off(DIGIT_CALIBRATION, SPLIT_SEED)
+    return train, calibration, test
+
+
+def _digits(steps: int, full_rate: float) -> tuple[Split, Split]:
     from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)
-    drive = np.repeat(images.reshape(-1, 1, 1, 8, 8) / DIGIT_LEVELS, steps, axis=1)
+    drive = np.repeat(full_rate * images.reshape(-1, 1, 1, 8, 8) / DIGIT_LEVELS, steps, axis=1)
     whole = Split(even_spikes(drive), labels.astype(np.int64))
     return whole.split_off(DIGIT_TEST, SPLIT_SEED)
 
@@ -105,7 +120,7 @@ def _vowel_spikes(utterances: list[Series], mean: Series, deviation: Series) -> 
 
 
 def power() -> tuple[Split, Split, Split]:
-    """Training, calibration and test split of ItalyPowerDemand (cold or warm half of the year), ``spikes[sample, step, channel]``."""
+    """Training, calibration and test split of ItalyPowerDemand (which half of the year), ``spikes[sample, step, channel]``."""
     parts = [read_ts("ItalyPowerDemand", part) for part in ("TRAIN", "TEST")]
     days = np.stack([stretch(day, POWER_STEPS) for series, _ in parts for day in series])
     labels = np.array([int(name) - 1 for _, names in parts for name in names], dtype=np.int64)
