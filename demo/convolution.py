@@ -15,7 +15,7 @@ RATE_COST = 1.0
 
 
 def build(kind: str, population: Callable[[tuple[int, ...]], Population]) -> Chain:
-    """Conv 3x3, neurons, sum pool 2x2, conv 3x3, neurons, linear, neurons, without biases; nodes of neurons are named by ``kind``."""
+    """Conv 3x3, neurons, sum pool 2x2, conv 3x3, neurons, linear, neurons, no biases; ``kind`` names the neurons' nodes."""
     first, second = CHANNELS
     members: dict[str, nn.Module] = {
         "conv1": Convolution(1, first, side=8),

@@ -20,7 +20,6 @@ DIGIT_TEST = 450  # a quarter
 DIGIT_CALIBRATION = 200
 DIGIT_STEPS = 16  # for networks that count in steps
 LIF_DIGIT_STEPS = 32  # for networks in time
-LIF_DIGIT_DT = 1e-3  # seconds
 LIF_DIGIT_FULL_RATE = 0.5  # spikes a step of a white pixel; 1 for networks that count in steps
 SPLIT_SEED = 0
 

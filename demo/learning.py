@@ -7,11 +7,11 @@ from pathlib import Path
 import nir
 import numpy as np
 import torch
+from catalogue import DemoNetwork
 from data import Split
 from torch import Tensor, nn
 from torch.nn import functional
 
-NETWORKS = Path(__file__).parent / "networks"
 SEED = 0
 
 
@@ -80,6 +80,13 @@ def report(network: nn.Module, **splits: Split) -> None:
         rates = ", ".join(f"{float(raster.mean()):.3f}" for raster in rasters)
         share = accuracy(rasters[-1].sum(0), split.labels)
         print(f"{name}: {100 * share:.2f} % of {len(split.labels)}, spikes a step: {rates}")
+
+
+def write(entry: DemoNetwork, network: nn.Module, test: Split, calibration: Split) -> None:
+    """Write a network, which has ``export(path)``, and its sets, where the catalogue says."""
+    network.export(entry.graph)
+    test.save(entry.test, entry.dt, entry.reset)
+    calibration.save(entry.calibration, entry.dt, entry.reset)
 
 
 def write_network(path: Path, nodes: dict[str, nir.NIRNode], edges: list[tuple[str, str]]) -> None:

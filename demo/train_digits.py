@@ -6,9 +6,10 @@ Run: ``python demo/train_digits.py``. Needs torch, nir and scikit-learn; takes a
 from functools import partial
 
 import torch
+from catalogue import DIGITS
 from convolution import build, loss
 from data import DIGIT_CALIBRATION, SPLIT_SEED, digits
-from learning import NETWORKS, report, set_seed, train
+from learning import report, set_seed, train, write
 from neurons import IF
 
 EPOCHS = 60
@@ -19,17 +20,15 @@ def main() -> None:
     """Train, round, report, write."""
     set_seed()
     train_split, test_split = digits()
-    network = build("if", lambda shape: IF(shape, "subtract"))
+    network = build("if", lambda shape: IF(shape, DIGITS.reset))
     train(network, train_split, partial(loss, network), EPOCHS, batch=64, rate=3e-3, weight_decay=1e-3)
     network.double()
     with torch.no_grad():
         for weight in network.parameters():
             weight.copy_((weight / WEIGHT_STEP).round() * WEIGHT_STEP)
     report(network, train=train_split, test=test_split)
-    network.export(NETWORKS / "digits_conv_if.nir")
-    test_split.save(NETWORKS / "digits_test.npz", dt=1.0, reset="subtract")
     _, calibration = train_split.split_off(DIGIT_CALIBRATION, SPLIT_SEED)
-    calibration.save(NETWORKS / "digits_calibration.npz", dt=1.0, reset="subtract")
+    write(DIGITS, network, test_split, calibration)
 
 
 if __name__ == "__main__":

@@ -6,15 +6,15 @@ Run: ``python demo/train_digits_mlp.py``. Needs torch, nir and scikit-learn; tak
 from itertools import pairwise
 
 import torch
-from data import LIF_DIGIT_DT, lif_digits
+from catalogue import DIGITS_MLP
+from data import lif_digits
 from layers import Chain, Flatten, Linear
-from learning import NETWORKS, decision_loss, neuron_rate_cost, report, set_seed, train
+from learning import decision_loss, neuron_rate_cost, report, set_seed, train, write
 from neurons import LIF, round_taus
 from torch import Tensor, nn
 
 EPOCHS = 60
 SIZES = (64, 64, 48, 10)
-RESET = "zero"
 TAU_MEM = 10e-3  # seconds, where learning starts
 OUTPUT_GAIN = 0.5  # loss logits per output spike
 QUIETEST_RATE, BUSIEST_RATE = 0.01, 0.15  # spikes a step, mean over a batch
@@ -27,7 +27,7 @@ def build() -> Chain:
     members: dict[str, nn.Module] = {"flatten": Flatten((1, 8, 8))}
     for number, (inputs, outputs) in enumerate(pairwise(SIZES), start=1):
         members[f"fc{number}"] = Linear(inputs, outputs)
-        members[f"lif{number}"] = LIF((outputs,), RESET, LIF_DIGIT_DT, TAU_MEM)
+        members[f"lif{number}"] = LIF((outputs,), DIGITS_MLP.reset, DIGITS_MLP.dt, TAU_MEM)
     return Chain((1, 8, 8), members)
 
 
@@ -45,9 +45,7 @@ def main() -> None:
     train(network, train_split, loss, EPOCHS, batch=64, rate=3e-3, weight_decay=1e-3)
     round_taus(network)
     report(network, train=train_split, calibration=calibration, test=test_split)
-    network.export(NETWORKS / "digits_mlp_lif.nir")
-    test_split.save(NETWORKS / "digits_lif_test.npz", dt=LIF_DIGIT_DT, reset=RESET)
-    calibration.save(NETWORKS / "digits_lif_calibration.npz", dt=LIF_DIGIT_DT, reset=RESET)
+    write(DIGITS_MLP, network, test_split, calibration)
 
 
 if __name__ == "__main__":

@@ -7,16 +7,16 @@ two on one core.
 from itertools import pairwise
 
 import torch
+from catalogue import POWER
 from data import power
 from layers import Chain, Linear
-from learning import NETWORKS, decision_loss, neuron_rate_cost, report, set_seed, train
+from learning import decision_loss, neuron_rate_cost, report, set_seed, train, write
 from neurons import CubaLIF, round_taus
 from torch import Tensor, nn
 
 EPOCHS = 40
 HIDDEN = (48, 32)  # Xylo Audio 2 safely takes 63 targets a neuron
 CLASSES = 2
-DT = 1e-3  # seconds
 TAU_SYN = 5e-3  # seconds, where learning starts
 TAU_MEM = 20e-3
 OUTPUT_GAIN = 0.2  # loss logits per output spike
@@ -33,7 +33,7 @@ def build(channels: int) -> Chain:
         layer = Linear(inputs, outputs, bias=False)
         nn.init.normal_(layer.weight, std=0.5 / inputs**0.5)
         members[f"fc{number}"] = layer
-        members[f"lif{number}"] = CubaLIF((outputs,), "subtract", DT, TAU_SYN, TAU_MEM)
+        members[f"lif{number}"] = CubaLIF((outputs,), POWER.reset, POWER.dt, TAU_SYN, TAU_MEM)
     return Chain((channels,), members)
 
 
@@ -51,9 +51,7 @@ def main() -> None:
     train(network, train_split, loss, EPOCHS, batch=30, rate=4e-3, weight_decay=1e-3)
     round_taus(network)
     report(network, train=train_split, calibration=calibration, test=test_split)
-    network.export(NETWORKS / "power_cubalif.nir")
-    test_split.save(NETWORKS / "power_test.npz", dt=DT, reset="subtract")
-    calibration.save(NETWORKS / "power_calibration.npz", dt=DT, reset="subtract")
+    write(POWER, network, test_split, calibration)
 
 
 if __name__ == "__main__":

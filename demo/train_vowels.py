@@ -9,16 +9,16 @@ from pathlib import Path
 import nir
 import numpy as np
 import torch
+from catalogue import VOWELS
 from data import VOWEL_SPEAKERS, vowels
 from layers import Linear
-from learning import NETWORKS, decision_loss, neuron_rate_cost, report, set_seed, train, write_network
+from learning import decision_loss, neuron_rate_cost, report, set_seed, train, write, write_network
 from neurons import CubaLIF, round_taus
 from torch import Tensor, nn
 
 EPOCHS = 60
 HIDDEN = 56  # all to all: Xylo Audio 2 safely takes 63 targets a neuron
 CALIBRATION_PER_CLASS = 20
-DT = 1e-3  # seconds
 TAU_SYN = 5e-3  # seconds, where learning starts
 TAU_MEM = 20e-3
 OUTPUT_GAIN = 0.2  # loss logits per output spike
@@ -32,10 +32,10 @@ class RecurrentNetwork(nn.Module):
     def __init__(self, inputs: int, hidden: int, classes: int) -> None:
         super().__init__()
         self.fc1 = Linear(inputs, hidden, bias=False)
-        self.lif1 = CubaLIF((hidden,), "subtract", DT, TAU_SYN, TAU_MEM)
+        self.lif1 = CubaLIF((hidden,), VOWELS.reset, VOWELS.dt, TAU_SYN, TAU_MEM)
         self.w_rec = Linear(hidden, hidden, bias=False)
         self.fc2 = Linear(hidden, classes, bias=False)
-        self.lif2 = CubaLIF((classes,), "subtract", DT, TAU_SYN, TAU_MEM)
+        self.lif2 = CubaLIF((classes,), VOWELS.reset, VOWELS.dt, TAU_SYN, TAU_MEM)
         nn.init.normal_(self.fc1.weight, std=0.3 / inputs**0.5)
         nn.init.normal_(self.w_rec.weight, std=0.2 / hidden**0.5)
         nn.init.normal_(self.fc2.weight, std=0.5 / hidden**0.5)
@@ -89,9 +89,7 @@ def main() -> None:
     train(network, train_split, network.loss, EPOCHS, batch=24, rate=4e-3, weight_decay=1e-3)
     round_taus(network)
     report(network, train=train_split, test=test_split)
-    network.export(NETWORKS / "vowels_cubalif.nir")
-    test_split.save(NETWORKS / "vowels_test.npz", dt=DT, reset="subtract")
-    train_split.first_of_each_class(CALIBRATION_PER_CLASS).save(NETWORKS / "vowels_calibration.npz", dt=DT, reset="subtract")
+    write(VOWELS, network, test_split, train_split.first_of_each_class(CALIBRATION_PER_CLASS))
 
 
 if __name__ == "__main__":
