@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 NETWORKS = Path(__file__).parent / "networks"
+Reset = Literal["subtract", "zero"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class DemoNetwork:
     title: str
     data: str
     dt: float
-    reset: Literal["subtract", "zero"]
+    reset: Reset
     calibration_seen: bool = False
 
     @property

@@ -6,19 +6,18 @@ the membrane is strictly above its threshold; then the reset.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import nir
 import numpy as np
 import torch
+from catalogue import Reset
 from torch import Tensor, nn
 
 SURROGATE_SLOPE = 5.0
 THRESHOLD = 1.0
 TAU_STEP = 1e-5  # seconds: learnt time constants are rounded to this
 SHORTEST_TAU = 1.25  # steps
-
-Reset = Literal["subtract", "zero"]
 
 
 class SurrogateSpike(torch.autograd.Function):
