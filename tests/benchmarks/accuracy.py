@@ -16,9 +16,11 @@ The vendors' routes:
   lower bound that ``from_nir`` sets and with its default of none.  "frames": simulated by sinabs' layers, which sum a step.
   "events": the same integers in our event-driven emulator.  specksim needs samna and could not be run.
 * SpiNNaker2: what py-spinnaker2's NIR converter does, by ``conversion="vendor"``, which equals the board's raster.
-* Loihi 2: what the NIR paper's Lava script does, by ``conversion="lava"``, which equals lava-nc; its weights have 8 bits.
+* Loihi 2: what the NIR paper's Lava script does, by ``conversion="lava"``; its weights have 8 bits, its reset is to zero, 1.0 is 256
+  weight units whatever the weights are.  No vendor's route to 4 bits is public; "largest weight" is the plain rule, one scale from the
+  largest weight.
 
-A way that does not run is a code, with the reason below the table.
+Networks that no way brings to a chip have no row; a single way that does not run is a code.  The reasons stand below the table.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +57,7 @@ def rows(cases: Sequence[Case], chips: Sequence[Chip], budget: int | None) -> It
         for chip in chips:
             if chip.reset == case.reset:
                 continue  # the same as the row with the network's own reset
-            meant = Case(**{**vars(case), "reset": chip.reset or case.reset})
+            meant = replace(case, reset=chip.reset or case.reset)
             if meant.reset not in references:
                 references[meant.reset] = float_decisions(meant)
             yield row(meant, chip, references[meant.reset], budget)
@@ -104,6 +106,11 @@ def cells(found: Row) -> tuple[str, ...]:
     return (found.network, found.chip, reset, *(str(way.outcome) for way in ours), theirs)
 
 
+def runs(found: Row) -> bool:
+    """Return whether any way brought the network to the chip."""
+    return any(isinstance(way.outcome, Score) for way in found.ways)
+
+
 def refusals(found: Sequence[Row]) -> list[str]:
     """Return one line for each reason why a way did not run, and where."""
     reasons: dict[str, list[str]] = {}
@@ -141,14 +148,14 @@ def main() -> None:
     found = []
     for entry in rows(cases, [chip for chip in CHIPS if chip.name in wanted], args.budget):
         found.append(entry)
-        console.print(" | ".join(cells(entry)), markup=False, highlight=False, style="dim")
+        print(" | ".join(cells(entry)), file=sys.stderr)
         if args.json:
             write_whole(args.json, json.dumps([asdict(r) for r in found], indent=1).encode())
+    shown = [cells(entry) for entry in found if runs(entry)]
     if args.markdown:
-        lines = [COLUMNS, ("---",) * len(COLUMNS), *(cells(entry) for entry in found)]
-        print("\n".join(f"| {' | '.join(line)} |" for line in lines))
+        print("\n".join(f"| {' | '.join(line)} |" for line in [COLUMNS, ("---",) * len(COLUMNS), *shown]))
     else:
-        console.print(table("Accuracy on test samples, percent (difference to float)", COLUMNS, map(cells, found)))
+        console.print(table("Accuracy on test samples, percent (difference to float)", COLUMNS, shown))
     for reason in refusals(found):
         console.print(reason, markup=False, highlight=False)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +40,7 @@ class Case:
 
     def first(self, samples: int) -> Case:
         """Return the case with at most so many test samples."""
-        return Case(
-            self.name, self.graph, self.dt, self.reset, self.calibration, self.spikes[:samples], self.labels[:samples]
-        )
+        return replace(self, spikes=self.spikes[:samples], labels=self.labels[:samples])
 
 
 def all_cases() -> list[Case]:

@@ -17,6 +17,9 @@ from . import vendors
 from .cases import Array, Case
 from .score import Refusal
 
+#: the NIR paper's Lava script has weights of so many bits
+LAVA_BITS = 8
+
 #: decides the samples of a case: ``[sample]``, or says why not
 Route = Callable[[Case], Array | Refusal]
 
@@ -99,6 +102,11 @@ def _vendor(target: str, **options: Any) -> Route:
     return partial(_converted, target=target, options=options)
 
 
+def _loihi2(bits: int) -> dict[str, Route]:
+    script = {"lava script": _vendor("loihi2", conversion="lava")} if bits == LAVA_BITS else {}
+    return {**script, "largest weight": _vendor("loihi2", weight_bits=bits, scaling="max", signs="joint")}
+
+
 CHIPS = (
     Chip(
         "xylo",
@@ -125,8 +133,9 @@ CHIPS = (
         {"application": "delay"},
         routes={"py-spinnaker2": _vendor("spinnaker2", conversion="vendor", application="delay")},
     ),
-    Chip("loihi2, 8 bits", "loihi2", routes={"lava script": _vendor("loihi2", conversion="lava")}),
-    Chip("loihi2, 8 bits, reset zero", "loihi2", reset="zero", routes={"lava script": _vendor("loihi2", conversion="lava")}),
-    Chip("loihi2, 4 bits", "loihi2", {"weight_bits": 4}),
-    Chip("loihi2, 4 bits, reset zero", "loihi2", {"weight_bits": 4}, reset="zero"),
+    *(
+        Chip(f"loihi2, {bits} bits{', reset zero' if reset else ''}", "loihi2", {"weight_bits": bits}, reset, _loihi2(bits))
+        for bits in (8, 4)
+        for reset in (None, "zero")
+    ),
 )
