@@ -1,6 +1,6 @@
 """Accuracy on each chip of the float network, of nirhw at level 1 and at level 3 without labels, and of the vendor's own route.
 
-    python tests/benchmarks/accuracy.py [--networks NAME ...] [--chips NAME ...] [--budget N] [--samples N] [--json FILE] [--markdown]
+    python tests/benchmarks/accuracy.py [--networks NAME ...] [--chips NAME ...] [--json FILE]
 
 Networks are those of ``demo/networks`` and, where the folder NIRHW_SHARED (default ``../shared``) is there, the two Braille
 networks of the NIR paper.  Level 3 sees the network's calibration samples without labels; all accuracies are of test samples that
@@ -36,7 +36,7 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from routes.cases import Array, Case, all_cases
+from routes.cases import NETWORKS, Array, Case, all_cases
 from routes.chips import CHIPS, Chip, decided, refused
 from routes.score import Refusal, Row, Score, Way
 
@@ -133,6 +133,9 @@ def chosen(names: Sequence[str], asked: Sequence[str] | None, what: str) -> list
 def main() -> None:
     """Run what was asked for and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--folder", type=Path, default=NETWORKS, help="networks (.nir) and their data, *_test.npz, *_calibration.npz"
+    )
     parser.add_argument("--networks", nargs="+", help="networks whose names begin so")
     parser.add_argument("--chips", nargs="+", help="chips whose names begin so")
     parser.add_argument("--budget", type=int, help="evaluations at level 3")
@@ -140,7 +143,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write everything to this file")
     parser.add_argument("--markdown", action="store_true", help="print the table in Markdown")
     args = parser.parse_args()
-    cases = all_cases()
+    cases = all_cases(args.folder)
     kept = chosen([case.name for case in cases], args.networks, "network")
     cases = [case.first(args.samples or len(case.labels)) for case in cases if case.name in kept]
     wanted = chosen([chip.name for chip in CHIPS], args.chips, "chip")

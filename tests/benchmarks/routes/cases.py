@@ -43,13 +43,13 @@ class Case:
         return replace(self, spikes=self.spikes[:samples], labels=self.labels[:samples])
 
 
-def all_cases() -> list[Case]:
-    """Return the demo's networks, and the two Braille networks where the shared folder is there."""
-    return [*(demo_case(path) for path in sorted(NETWORKS.glob("*.nir"))), *braille_cases()]
+def all_cases(folder: Path = NETWORKS) -> list[Case]:
+    """Return the networks of a folder, and the two Braille networks where the shared folder is there."""
+    return [*(demo_case(path) for path in sorted(folder.glob("*.nir"))), *braille_cases()]
 
 
 def demo_case(graph: Path) -> Case:
-    """Return a network of the demo; its data lie beside it under the longest common name, such as ``vowels_test.npz``."""
+    """Return a network; its data lie beside it under words of its name: ``vowels_test.npz`` of ``vowels_cubalif.nir``."""
     with np.load(_data_of(graph, "test")) as test:
         spikes, labels, dt, reset = (test[key] for key in ("spikes", "labels", "dt", "reset"))
     try:
@@ -61,12 +61,13 @@ def demo_case(graph: Path) -> Case:
 
 
 def _data_of(graph: Path, part: str) -> Path:
-    words = graph.stem.split("_")
-    for count in range(len(words), 0, -1):
-        path = graph.with_name(f"{'_'.join(words[:count])}_{part}.npz")
-        if path.is_file():
-            return path
-    raise FileNotFoundError(f"no {part} data beside {graph}")
+    """Return the file beside a graph whose name has the most of the graph's words and no other."""
+    words = set(graph.stem.split("_"))
+    names = {path: set(path.stem.split("_")) - {part} for path in sorted(graph.parent.glob(f"*_{part}.npz"))}
+    suiting = [path for path, own in names.items() if own <= words]
+    if not suiting:
+        raise FileNotFoundError(f"no {part} data beside {graph}")
+    return max(suiting, key=lambda path: len(names[path]))
 
 
 def braille_cases() -> list[Case]:
