@@ -32,6 +32,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,7 @@ from nirhw.report.text import table
 
 COLUMNS = ("network", "chip", "float", "level 1", "level 3", "vendor's route")
 LEVELS = (1, 3)
+REASON_WIDTH = 240
 
 
 def rows(cases: Sequence[Case], chips: Sequence[Chip], budget: int | None) -> Iterator[Row]:
@@ -117,8 +119,8 @@ def refusals(found: Sequence[Row]) -> list[str]:
     for entry in found:
         for way in entry.ways:
             if isinstance(way.outcome, Refusal):
-                first = " ".join(line.strip() for line in way.outcome.reason.splitlines()[:2])
-                reasons.setdefault(f"{way.outcome.code}: {first}", []).append(f"{entry.network} on {entry.chip}, {way.name}")
+                reason = shorten(way.outcome.reason.removeprefix(way.outcome.code).strip(), REASON_WIDTH)
+                reasons.setdefault(f"{way.outcome.code}: {reason}", []).append(f"{entry.network} on {entry.chip}, {way.name}")
     return [f"{reason}  [{'; '.join(places)}]" for reason, places in reasons.items()]
 
 

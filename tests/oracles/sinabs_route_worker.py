@@ -71,6 +71,9 @@ def sequential(path, bound, reset, samples):
     """Return the graph as sinabs imports it, as the chain of modules that DynapcnnNetwork takes."""
     graph = read(path)
     for name, node in graph.nodes.items():
+        for field, value in vars(node).items():
+            if isinstance(value, np.ndarray) and value.dtype == np.float64:
+                setattr(node, field, value.astype(np.float32))  # as torch counts; sinabs' layers refuse to be mixed
         if isinstance(node, nir.Linear):
             graph.nodes[name] = nir.Affine(weight=node.weight, bias=np.zeros(node.weight.shape[0], node.weight.dtype))
     imported = from_nir(graph, batch_size=samples)
