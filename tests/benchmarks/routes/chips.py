@@ -121,9 +121,9 @@ CHIPS = (
         "speck",
         "speck",
         routes={
-            "bound -threshold, frames": partial(_sinabs, bound=1.0),
-            "bound -threshold, events": partial(_sinabs_on_events, bound=1.0),
-            "no bound, frames": partial(_sinabs, bound=0.0),
+            "sinabs, frames": partial(_sinabs, bound=1.0),
+            "sinabs, events": partial(_sinabs_on_events, bound=1.0),
+            "sinabs without bound, frames": partial(_sinabs, bound=0.0),
         },
     ),
     Chip("spinnaker2, 8 bits", "spinnaker2", routes={"py-spinnaker2": _vendor("spinnaker2", conversion="vendor")}),
