@@ -37,7 +37,7 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from routes.cases import NETWORKS, Array, Case, all_cases
+from routes.cases import Array, Case, all_cases
 from routes.chips import CHIPS, Chip, decided, refused
 from routes.score import Refusal, Row, Score, Way
 
@@ -88,11 +88,7 @@ def row(case: Case, chip: Chip, reference: Array, budget: int | None) -> Row:
 
 def compiled(case: Case, chip: Chip, level: int, budget: int | None) -> Array | Refusal:
     """Return the decisions of our compilation at a level."""
-    search = {}
-    if level == 3:
-        if case.calibration is None:
-            return Refusal("-", "no calibration samples")
-        search = {"calibration": case.calibration, "budget": budget}
+    search = {"calibration": case.calibration, "budget": budget} if level == 3 else {}
     try:
         model = nirhw.compile(case.graph, chip.target, dt=case.dt, reset=case.reset, options=chip.options, level=level, **search)
         return decided(model, case.spikes)
@@ -135,9 +131,6 @@ def chosen(names: Sequence[str], asked: Sequence[str] | None, what: str) -> list
 def main() -> None:
     """Run what was asked for and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--folder", type=Path, default=NETWORKS, help="networks (.nir) and their data, *_test.npz, *_calibration.npz"
-    )
     parser.add_argument("--networks", nargs="+", help="networks whose names begin so")
     parser.add_argument("--chips", nargs="+", help="chips whose names begin so")
     parser.add_argument("--budget", type=int, help="evaluations at level 3")
@@ -145,7 +138,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write everything to this file")
     parser.add_argument("--markdown", action="store_true", help="print the table in Markdown")
     args = parser.parse_args()
-    cases = all_cases(args.folder)
+    cases = all_cases()
     kept = chosen([case.name for case in cases], args.networks, "network")
     cases = [case.first(args.samples or len(case.labels)) for case in cases if case.name in kept]
     wanted = chosen([chip.name for chip in CHIPS], args.chips, "chip")

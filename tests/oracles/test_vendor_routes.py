@@ -17,7 +17,7 @@ import pytest
 from nirhw.targets.xylo.config import HiddenGroup, HiddenNeurons, InputGroup, OutputNeurons, ReadoutGroup, XyloConfiguration
 from nirhw.targets.xylo.emulator import XyloEmulator
 from tests.benchmarks.routes import vendors
-from tests.benchmarks.routes.cases import NETWORKS, Case, demo_case
+from tests.benchmarks.routes.cases import Case, catalogue, demo_case
 from tests.benchmarks.routes.score import Score
 
 STAND_INS = Path(__file__).with_name("stand_ins")
@@ -36,7 +36,7 @@ def _needs(tool: vendors.Tool) -> None:
 @pytest.fixture
 def vowels() -> Case:
     """The demo's recurrent network; every eighth test sample."""
-    case = demo_case(NETWORKS / "vowels_cubalif.nir")
+    case = demo_case(catalogue.VOWELS)
     return replace(case, spikes=case.spikes[::8], labels=case.labels[::8])
 
 
@@ -89,7 +89,7 @@ def test_a_graph_built_by_hand_maps_as_the_imported_one(vowels: Case, tmp_path: 
 
 def test_sinabs_keeps_the_digits_with_a_bound_and_loses_them_without() -> None:
     _needs(vendors.SINABS)
-    case = demo_case(NETWORKS / "digits_conv_if.nir").first(SAMPLES)
+    case = demo_case(catalogue.DIGITS).first(SAMPLES)
     bounded, unbounded = (vendors.sinabs(case, bound) for bound in (1.0, 0.0))
     assert isinstance(bounded, dict), bounded
     assert isinstance(unbounded, dict), unbounded

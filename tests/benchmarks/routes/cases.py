@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[Any]
 ROOT = Path(__file__).resolve().parents[3]
-NETWORKS = ROOT / "demo" / "networks"
+sys.path.append(str(ROOT / "demo"))  # the demo's modules are imported by their bare names, as its scripts do
+
+import catalogue  # noqa: E402
+
+Array = NDArray[Any]
 SHARED = Path(os.environ.get("NIRHW_SHARED", ROOT.parent / "shared"))
 #: the first samples of the Braille set calibrate, the others judge
 BRAILLE_CALIBRATION = 289
@@ -27,14 +31,14 @@ BRAILLE_GRAPHS = {
 class Case:
     """A network, how it is meant, and its data, ``spikes[sample, step, ...]`` (uint8) and ``labels[sample]``.
 
-    ``calibration`` is None where the network has no calibration samples; none of them is a test sample.
+    None of the ``calibration`` samples is a test sample.
     """
 
     name: str
     graph: Path
     dt: float
     reset: str
-    calibration: Array | None
+    calibration: Array
     spikes: Array
     labels: Array
 
@@ -43,31 +47,15 @@ class Case:
         return replace(self, spikes=self.spikes[:samples], labels=self.labels[:samples])
 
 
-def all_cases(folder: Path = NETWORKS) -> list[Case]:
-    """Return the networks of a folder, and the two Braille networks where the shared folder is there."""
-    return [*(demo_case(path) for path in sorted(folder.glob("*.nir"))), *braille_cases()]
+def all_cases() -> list[Case]:
+    """Return the demo's networks, and the two Braille networks where the shared folder is there."""
+    return [*(demo_case(network) for network in catalogue.ALL), *braille_cases()]
 
 
-def demo_case(graph: Path) -> Case:
-    """Return a network; its data lie beside it under words of its name: ``vowels_test.npz`` of ``vowels_cubalif.nir``."""
-    with np.load(_data_of(graph, "test")) as test:
-        spikes, labels, dt, reset = (test[key] for key in ("spikes", "labels", "dt", "reset"))
-    try:
-        with np.load(_data_of(graph, "calibration")) as data:
-            calibration = data["spikes"]
-    except FileNotFoundError:
-        calibration = None
-    return Case(graph.stem, graph, float(dt), str(reset), calibration, spikes, labels)
-
-
-def _data_of(graph: Path, part: str) -> Path:
-    """Return the file beside a graph whose name has the most of the graph's words and no other."""
-    words = set(graph.stem.split("_"))
-    names = {path: set(path.stem.split("_")) - {part} for path in sorted(graph.parent.glob(f"*_{part}.npz"))}
-    suiting = [path for path, own in names.items() if own <= words]
-    if not suiting:
-        raise FileNotFoundError(f"no {part} data beside {graph}")
-    return max(suiting, key=lambda path: len(names[path]))
+def demo_case(network: catalogue.DemoNetwork) -> Case:
+    """Return a network of the demo."""
+    (calibration, _), (spikes, labels) = (catalogue.load(path) for path in (network.calibration, network.test))
+    return Case(network.name, network.graph, network.dt, network.reset, calibration, spikes, labels)
 
 
 def braille_cases() -> list[Case]:
