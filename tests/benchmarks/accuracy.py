@@ -49,7 +49,7 @@ from nirhw.report.text import table
 
 COLUMNS = ("network", "chip", "float", "level 1", "level 3", "vendor's route")
 LEVELS = (1, 3)
-REASON_WIDTH = 240
+REASON_WIDTH = 120
 
 
 def rows(cases: Sequence[Case], chips: Sequence[Chip], budget: int | None) -> Iterator[Row]:
@@ -110,13 +110,13 @@ def runs(found: Row) -> bool:
 
 
 def refusals(found: Sequence[Row]) -> list[str]:
-    """Return one line for each reason why a way did not run, and where."""
-    reasons: dict[str, list[str]] = {}
+    """Return one line for each reason why a way did not run, and where; the JSON file has the whole reasons."""
+    reasons: dict[str, dict[str, None]] = {}
     for entry in found:
         for way in entry.ways:
             if isinstance(way.outcome, Refusal):
                 reason = shorten(way.outcome.reason.removeprefix(way.outcome.code).strip(), REASON_WIDTH)
-                reasons.setdefault(f"{way.outcome.code}: {reason}", []).append(f"{entry.network} on {entry.chip}, {way.name}")
+                reasons.setdefault(f"{way.outcome.code}: {reason}", {})[f"{entry.network} on {entry.chip}"] = None
     return [f"{reason}  [{'; '.join(places)}]" for reason, places in reasons.items()]
 
 
