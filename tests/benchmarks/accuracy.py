@@ -11,7 +11,8 @@ The vendors' routes:
 
 * Xylo: rockpool 3.1.0 in a Python of its own (NIRHW_ROCKPOOL_PYTHON, default ``.venv-rockpool``): ``from_nir``, ``mapper``,
   ``channel_quantize`` or ``global_quantize``, ``config_from_specification``, XyloSim on xylosim 0.1.3.  samna is a stand-in;
-  ``tests/oracles/rockpool_worker.py`` tells what was done by hand.
+  ``tests/oracles/rockpool_worker.py`` tells what was done by hand.  Its mapper drops biases of linear nodes; "biases by hand" moves
+  them to the neurons first.
 * Speck: sinabs 3.1.3 (NIRHW_SINABS_PYTHON, default ``.venv-sinabs``): ``from_nir``, ``DynapcnnNetwork`` with discretization, with the
   lower bound that ``from_nir`` sets and with its default of none.  "frames": simulated by sinabs' layers, which sum a step.
   "events": the same integers in our event-driven emulator.  specksim needs samna and could not be run.
@@ -40,6 +41,7 @@ from rich.console import Console
 from routes.cases import Array, Case, all_cases
 from routes.chips import CHIPS, Chip, decided, refused
 from routes.score import Refusal, Row, Score, Way
+from routes.vendors import NOTHING_TO_DO
 
 import nirhw
 from nirhw.files import write_whole
@@ -100,8 +102,13 @@ def cells(found: Row) -> tuple[str, ...]:
     """Return a row of the table."""
     ours, vendor = found.ways[: len(LEVELS)], found.ways[len(LEVELS) :]
     reset = f"{100 * found.reference:.1f} ({found.reset})"
-    theirs = "; ".join(f"{way.name} {way.outcome}" for way in vendor) or "-"
+    theirs = "; ".join(f"{way.name} {way.outcome}" for way in vendor if worth_telling(way)) or "-"
     return (found.network, found.chip, reset, *(str(way.outcome) for way in ours), theirs)
+
+
+def worth_telling(way: Way) -> bool:
+    """Return whether a way is not another one again."""
+    return not isinstance(way.outcome, Refusal) or way.outcome.code != NOTHING_TO_DO
 
 
 def runs(found: Row) -> bool:
@@ -114,7 +121,7 @@ def refusals(found: Sequence[Row]) -> list[str]:
     reasons: dict[str, dict[str, None]] = {}
     for entry in found:
         for way in entry.ways:
-            if isinstance(way.outcome, Refusal):
+            if isinstance(way.outcome, Refusal) and worth_telling(way):
                 reason = shorten(way.outcome.reason.removeprefix(way.outcome.code).strip(), REASON_WIDTH)
                 reasons.setdefault(f"{way.outcome.code}: {reason}", {})[f"{entry.network} on {entry.chip}"] = None
     return [f"{reason}  [{'; '.join(places)}]" for reason, places in reasons.items()]

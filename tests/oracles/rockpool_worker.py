@@ -2,8 +2,8 @@
 
     python rockpool_worker.py jobs.npz results.npz
 
-A job has ``graph`` (path of a NIR file), ``dt`` (seconds), ``quantizer`` ("channel" or "global") and ``spikes [sample, time,
-channel]``.  The route: ``from_nir``, ``as_graph``, ``mapper``, ``channel_quantize`` or ``global_quantize``,
+A job has ``graph`` (path of a NIR file), ``dt`` (seconds), ``quantizer`` ("channel" or "global"), ``move_biases`` (bool) and
+``spikes [sample, time, channel]``.  The route: ``from_nir``, ``as_graph``, ``mapper``, ``channel_quantize`` or ``global_quantize``,
 ``config_from_specification``, ``XyloSim.from_config``, one ``evolve`` a sample from cleared states.
 
 What differs from the documented route, because it does not run otherwise:
@@ -12,9 +12,11 @@ What differs from the documented route, because it does not run otherwise:
 * ``dt`` is set by hand on all neurons: ``from_nir`` guesses another for each layer and the mapper refuses that.
 * Where ``from_nir`` refuses a graph, or would drop factors r and w_in, the same network is built here in
   rockpool's modules, the factors taken into the weights; ``graph`` of the result says so.
+* The mapper drops biases of linear nodes, with a warning.  ``move_biases`` does by hand what a user might: the current that such a
+  bias settles at becomes the neuron's bias, and hidden biases get the name that ``config_from_specification`` reads.
 
-Results: ``counts [sample, output]``, ``valid`` and ``message`` of the validation, ``graph``, ``warnings`` (one a line) and the
-configuration as the arrays that ``xylosim_worker.py`` reads; or ``refused``.
+Results: ``counts [sample, output]``, ``valid`` and ``message`` of the validation, ``graph``, ``moved`` (whether there were biases
+to move), ``warnings`` (one a line) and the configuration as the arrays that ``xylosim_worker.py`` reads; or ``refused``.
 """
 
 import sys
@@ -42,10 +44,11 @@ def run(job):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         network, built = load(path, dt)
+        moved = bool(job["move_biases"]) and move_biases(network, path, dt)
         specification = mapper(network.as_graph(), weight_dtype="float", threshold_dtype="float", dash_dtype="float")
         specification.update(QUANTIZERS[str(job["quantizer"])](**specification))
-        specification.pop("mapped_graph", None)
-        specification.pop("dt", None)
+        if moved:
+            specification["bias_hidden"] = specification.pop("bias")
         config, valid, message = config_from_specification(**specification)
         simulator = XyloSim.from_config(config, dt=dt)
     counts = []
@@ -58,6 +61,7 @@ def run(job):
         "valid": np.array(valid),
         "message": np.array(message),
         "graph": np.array(built),
+        "moved": np.array(moved),
         "warnings": np.array("\n".join(told)),
         **arrays(config),
     }
@@ -76,6 +80,18 @@ def load(path, dt):
         if isinstance(module, LIFTorch):
             module.dt = dt
     return network, built
+
+
+def move_biases(network, path, dt):
+    """Set the neurons' biases of a network of ``from_nir`` from the graph's linear nodes; return whether there were any."""
+    graph, found = nir.read(path, type_check=False), False
+    for name, node in graph.nodes.items():
+        biases = [graph.nodes[pre].bias for pre, post in graph.edges if post == name and isinstance(graph.nodes[pre], nir.Affine)]
+        if isinstance(node, nir.CubaLIF) and np.any(biases):
+            settled = np.sum(biases, axis=0) * node.tau_syn / dt
+            network.get_submodule(name.replace(".", "_")).bias = torch.nn.Parameter(torch.tensor(settled.astype(np.float32)))
+            found = True
+    return found
 
 
 def unit_gains(graph, dt):

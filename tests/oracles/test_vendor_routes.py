@@ -87,6 +87,26 @@ def test_a_graph_built_by_hand_maps_as_the_imported_one(vowels: Case, tmp_path: 
         np.testing.assert_array_equal(by_hand[name], imported[name], err_msg=name)
 
 
+def test_the_mapper_drops_biases_that_can_be_moved_by_hand(vowels: Case, tmp_path: Path) -> None:
+    _needs(vendors.ROCKPOOL)
+    nir = pytest.importorskip("nir")
+    graph = nir.read(vowels.graph)
+    graph.nodes["fc2"] = nir.Affine(graph.nodes["fc2"].weight, np.full(len(graph.nodes["fc2"].weight), 0.25, np.float32))
+    nir.write(tmp_path / "biased.nir", graph)
+    few = vowels.first(4)
+    biased = replace(few, graph=tmp_path / "biased.nir")
+    plain, dropped, moved = (vendors.rockpool(c, "channel", move) for c, move in ((few, False), (biased, False), (biased, True)))
+    assert isinstance(plain, dict)
+    assert isinstance(dropped, dict)
+    assert isinstance(moved, dict)
+    assert "not* transferred" in str(dropped["warnings"])
+    np.testing.assert_array_equal(dropped["counts"], plain["counts"])
+    assert np.all(moved["bias_out"] > 0)
+    assert not moved["bias"].any()
+    assert moved["counts"].sum() > plain["counts"].sum()
+    assert isinstance(vendors.rockpool(few, "channel", move_biases=True), vendors.Refusal)
+
+
 def test_sinabs_keeps_the_digits_with_a_bound_and_loses_them_without() -> None:
     _needs(vendors.SINABS)
     case = demo_case(catalogue.DIGITS).first(SAMPLES)

@@ -53,8 +53,8 @@ def _counted(result: dict[str, Array] | Refusal) -> Array | Refusal:
     return result if isinstance(result, Refusal) else result["counts"].argmax(axis=1)
 
 
-def _rockpool(case: Case, quantizer: str) -> Array | Refusal:
-    return _counted(vendors.rockpool(case, quantizer))
+def _rockpool(case: Case, quantizer: str, move_biases: bool = False) -> Array | Refusal:
+    return _counted(vendors.rockpool(case, quantizer, move_biases))
 
 
 def _sinabs(case: Case, bound: float) -> Array | Refusal:
@@ -115,6 +115,8 @@ CHIPS = (
         routes={
             "channel_quantize": partial(_rockpool, quantizer="channel"),
             "global_quantize": partial(_rockpool, quantizer="global"),
+            "channel, biases by hand": partial(_rockpool, quantizer="channel", move_biases=True),
+            "global, biases by hand": partial(_rockpool, quantizer="global", move_biases=True),
         },
     ),
     Chip(

@@ -17,6 +17,8 @@ from .score import Refusal
 
 ORACLES = ROOT / "tests" / "oracles"
 TIMEOUT = 1200.0
+#: code of a way that would be another one again
+NOTHING_TO_DO = "same"
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,15 @@ ROCKPOOL = Tool("rockpool", "NIRHW_ROCKPOOL_PYTHON", ".venv-rockpool", "rockpool
 SINABS = Tool("sinabs", "NIRHW_SINABS_PYTHON", ".venv-sinabs", "sinabs_route_worker.py")
 
 
-def rockpool(case: Case, quantizer: str) -> dict[str, Array] | Refusal:
+def rockpool(case: Case, quantizer: str, move_biases: bool = False) -> dict[str, Array] | Refusal:
     """Return what rockpool's route gives (``counts [sample, output]`` and more), with "channel" or "global" quantization."""
     if case.spikes.ndim != 3:
         return Refusal("no route", "Xylo takes channels, not images")
-    return _only(ROCKPOOL, {"graph": str(case.graph), "dt": case.dt, "quantizer": quantizer, "spikes": case.spikes})
+    job = {"graph": str(case.graph), "dt": case.dt, "quantizer": quantizer, "move_biases": move_biases, "spikes": case.spikes}
+    result = _only(ROCKPOOL, job)
+    if move_biases and isinstance(result, dict) and not result["moved"]:
+        return Refusal(NOTHING_TO_DO, "linear nodes have no biases")
+    return result
 
 
 def sinabs(case: Case, bound: float) -> dict[str, Array] | Refusal:
