@@ -64,22 +64,31 @@ ROCKPOOL = Tool("rockpool", "NIRHW_ROCKPOOL_PYTHON", ".venv-rockpool", "rockpool
 SINABS = Tool("sinabs", "NIRHW_SINABS_PYTHON", ".venv-sinabs", "sinabs_route_worker.py")
 
 
+def rockpool_job(case: Case, quantizer: str, move_biases: bool = False) -> dict[str, Any]:
+    """Return a job of ``rockpool_worker.py``."""
+    return {"graph": str(case.graph), "dt": case.dt, "quantizer": quantizer, "move_biases": move_biases, "spikes": case.spikes}
+
+
 def rockpool(case: Case, quantizer: str, move_biases: bool = False) -> dict[str, Array] | Refusal:
     """Return what rockpool's route gives (``counts [sample, output]`` and more), with "channel" or "global" quantization."""
     if case.spikes.ndim != 3:
         return Refusal("no route", "Xylo takes channels, not images")
-    job = {"graph": str(case.graph), "dt": case.dt, "quantizer": quantizer, "move_biases": move_biases, "spikes": case.spikes}
-    result = _only(ROCKPOOL, job)
+    result = _only(ROCKPOOL, rockpool_job(case, quantizer, move_biases))
     if move_biases and isinstance(result, dict) and not result["moved"]:
         return Refusal(NOTHING_TO_DO, "linear nodes have no biases")
     return result
+
+
+def sinabs_job(case: Case, bound: float) -> dict[str, Any]:
+    """Return a job of ``sinabs_route_worker.py``."""
+    return {"graph": str(case.graph), "bound": bound, "reset": case.reset, "spikes": case.spikes}
 
 
 def sinabs(case: Case, bound: float) -> dict[str, Array] | Refusal:
     """Return what sinabs' route gives, with a lower bound of so many thresholds (0: none, its default)."""
     if case.spikes.ndim != 5:
         return Refusal("no route", "sinabs' route to Speck begins with images")
-    return _only(SINABS, {"graph": str(case.graph), "bound": bound, "reset": case.reset, "spikes": case.spikes})
+    return _only(SINABS, sinabs_job(case, bound))
 
 
 def _only(tool: Tool, job: Mapping[str, Any]) -> dict[str, Array] | Refusal:
