@@ -122,7 +122,14 @@ class Calibration:
     def to_dict(self) -> dict[str, Any]:
         """Return the section "calibration" of the report, JSON-ready."""
         turned = [
-            {"knob": k.name, "value": self.tuning.knobs[k.name], "default": k.default, "low": k.low, "high": k.high, "meaning": k.help}
+            {
+                "knob": k.name,
+                "value": self.tuning.knobs[k.name],
+                "default": k.default,
+                "low": k.low,
+                "high": k.high,
+                "meaning": k.help,
+            }
             for k in self.knobs
         ]
         return {

@@ -63,7 +63,8 @@ def settled_effort(calibration: Any, labels: Any, level: int | None, budget: int
 def list_calibration(found: Calibration, network: Network, context: Context) -> None:
     """Write the turned knobs and their measured effect to the ledger, and warn where the result is doubtful."""
     turned = [f"{k.name} {found.tuning.knobs[k.name]:.3g}" for k in found.knobs if found.tuning.knobs[k.name] != k.default]
-    turned += [f"drive of {n}" for n in found.tuning.trims]
+    if found.tuning.trims:
+        turned.append(f"constant drives that match the firing rates of {', '.join(found.tuning.trims)}")
     nodes = tuple(node for p in network.populations.values() if p.rule != "input" for node in p.nodes)
     if turned:
         context.deviations.append(

@@ -19,6 +19,8 @@ from nirhw.network import Membrane, Network, Population, Port, Projection, Quant
 from nirhw.operators import Sparse, frozen
 from nirhw.pipeline import Context
 
+from .clock import Step, event_cycles
+
 KNOB = "drivers"
 PREFIX = "driver~"
 #: neurons with fewer further spikes than this a step burst too rarely to be worth a driver
@@ -27,9 +29,33 @@ RARE = 1e-4
 
 def driver_knob(network: Network, context: Context) -> list[Knob]:
     """Return the knob for the number of drivers; none where no hidden neuron spikes."""
-    members = [p.size for p in network.populations.values() if p.rule == "spiking" and context.record.layer[p.name] == "hidden"]
-    most = min(sum(members), context.hardware["hidden_neurons"] - sum(members))
+    if context.options.drivers == "never":
+        return []
+    members = [p for p in network.populations.values() if p.rule == "spiking" and context.record.layer[p.name] == "hidden"]
+    neurons = sum(p.size for p in members)
+    if not neurons:
+        return []
+    most = min(neurons, context.hardware["hidden_neurons"] - neurons, _affordable(network, members, context))
     return [Knob(KNOB, 0, 0, most, "ladder", "hidden neurons that a driver keeps to one spike a step")] if most > 0 else []
+
+
+def _affordable(network: Network, members: list[Population], context: Context) -> int:
+    """Return for how many drivers the clock still suffices for real time; any number where it does not even without them."""
+    layer, hardware = context.record.layer, context.hardware
+    sizes = dict.fromkeys(("input", "hidden", "output"), 0)
+    for pop in network.populations.values():
+        sizes[layer[pop.name]] += pop.size
+    reached = {p.name: {w.target for w in network.out_of(p.name) if layer[w.target] == "hidden"} for p in members}
+    fan_out = np.zeros(sizes["hidden"])
+    targets = np.concatenate([np.full(p.size, sum(network.populations[t].size for t in reached[p.name])) for p in members])
+    fan_out[: targets.size] = targets
+    step = Step(sizes["input"], sizes["hidden"], sizes["output"])
+    plain = step.cycles(np.ones(sizes["hidden"]), fan_out, hardware)
+    room = hardware["clock_max_hz"] * network.dt / hardware.cycles["margin"] - plain
+    if room < 0:
+        return sum(p.size for p in members)
+    each = 2 * (hardware["hidden_spikes"] - 1) * event_cycles(float(fan_out.max()), sizes["output"], hardware)
+    return int(room / each)
 
 
 def driven(pop: Population, context: Context) -> NDArray[np.bool_]:

@@ -56,7 +56,11 @@ def _configuration(network: Network, context: Context) -> XyloConfiguration:
             record.shifts["input"],
         ),
         hidden=HiddenGroup(
-            _int8(matrices["hidden", 0]), _int8(matrices["hidden", 1]), record.shifts["hidden"], hidden, aliasing=bool(record.drives)
+            _int8(matrices["hidden", 0]),
+            _int8(matrices["hidden", 1]),
+            record.shifts["hidden"],
+            hidden,
+            aliasing=bool(record.drives),
         ),
         readout=ReadoutGroup(_int8(matrices["readout", 0][n_hidden - rows :]), record.shifts["readout"], output),
         synapse2_enable=second,
@@ -157,8 +161,10 @@ def _list_bursts(network: Network, context: Context) -> None:
     bursting = []
     for name in record.hidden_ids:
         pop = network.populations[name]
-        if pop.rule == "spiking" and pop.role == "network" and np.any(
-            (_largest_rise(network, pop, context, peak) >= _room(pop)) & ~driven(pop, context)
+        if (
+            pop.rule == "spiking"
+            and pop.role == "network"
+            and np.any((_largest_rise(network, pop, context, peak) >= _room(pop)) & ~driven(pop, context))
         ):
             bursting.append(pop)
     if bursting:

@@ -35,6 +35,11 @@ class XyloOptions:
         "relay neurons so that branches meet in step: where they fit, always, or never",
         choices=("auto", "always", "never"),
     )
+    drivers: str = option(
+        "auto",
+        "with calibration: neurons that keep others to one spike a step, where that pays and the clock allows, or none",
+        choices=("auto", "never"),
+    )
     leak_bound: float = option(0.01, "largest leak of an IF neuron a step, as a share of its threshold", between=(0.0, 1.0))
     input_peak: int = option(15, "largest count per input channel and step that will be sent", between=(1, 15))
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from nirhw.hardware import Hardware
 from nirhw.limits import usage_row
 
+from .clock import Step
 from .config import NO_ALIAS, XyloConfiguration
 from .options import XyloRecord
 
@@ -68,24 +69,26 @@ def _placement(io_map: Mapping[str, Any], record: XyloRecord) -> list[dict[str, 
     return rows
 
 
+def _events(config: XyloConfiguration, hardware: Hardware) -> NDArray[np.float64]:
+    """Return the spikes of every hidden neuron in a step in which each is active, ``(hidden,)``: copies, and at least one own."""
+    neurons, cap = config.hidden.neurons, hardware["hidden_spikes"]
+    own = np.clip(neurons.v_mem_bias // np.maximum(neurons.threshold, 1), 0, cap)
+    copies = np.zeros(config.n_hidden)
+    senders = np.flatnonzero(neurons.alias_target != NO_ALIAS)
+    np.add.at(copies, neurons.alias_target[senders], own[senders])
+    return np.asarray(np.clip(np.maximum(own, 1) + copies, 1, cap), np.float64)
+
+
 def _clock(config: XyloConfiguration, io_map: Mapping[str, Any], hardware: Hardware) -> dict[str, Any]:
     """Return the cycles of a step when every channel and neuron is active once, and the clock that they need."""
-    c = hardware.cycles
-    pairs = pairs_of(config)
-    fan_out = float(pairs.sum(axis=1).mean()) if config.n_hidden else 0.0
-    cycles = (
-        config.n_inputs * (c["per_input_target"] * config.input.weights.shape[1] + c["per_input"])
-        + config.n_hidden * (c["per_hidden_target"] * fan_out + c["per_hidden"])
-        + (c["per_output_source"] + c["per_output_source_target"] * config.n_outputs) * config.readout.weights.shape[0]
-        + c["per_hidden_update"] * config.n_hidden
-        + c["per_output_update"] * config.n_outputs
-    )
-    needed = cycles * c["margin"] / io_map["dt"]
+    step = Step(config.n_inputs, config.n_hidden, config.n_outputs)
+    cycles = step.cycles(_events(config, hardware), pairs_of(config).sum(axis=1), hardware)
+    needed = cycles * hardware.cycles["margin"] / io_map["dt"]
     return {
         "cycles_per_step": float(np.ceil(cycles)),
         "needed_hz": float(needed),
         "available_hz": hardware["clock_max_hz"],
         "real_time": bool(needed <= hardware["clock_max_hz"]),
-        "assumption": "every input channel and hidden neuron is active once in a step",
+        "assumption": "every input channel and hidden neuron is active once in a step; biases and aliases add their spikes",
         "model": hardware.cycles_source,
     }
