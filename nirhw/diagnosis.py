@@ -22,6 +22,8 @@ from nirhw.reference import run_reference
 from nirhw.registry import find_target
 
 Kind = Literal["float", "property", "together", "chip"]
+#: a loss of fewer standard errors may be chance
+DOUBT = 2.0
 #: samples times rows that are done, and their number
 Progress = Callable[[int, int], None]
 
@@ -104,10 +106,15 @@ class Diagnosis:
 
     @property
     def costliest(self) -> Row | None:
-        """The property that alone costs most, mean over the outputs; None where none costs anything."""
-        alone = [(float(np.mean([o.change.value for o in r.outputs.values()])), r) for r in self.rows if r.kind == "property"]
-        value, row = min(alone, key=lambda pair: pair[0], default=(0.0, None))
-        return row if value < 0 else None
+        """The property that alone costs most at one of the outputs; None where none costs more than ``DOUBT`` standard errors."""
+        sure = [
+            (out.change.value, number)
+            for number, row in enumerate(self.rows)
+            if row.kind == "property"
+            for out in row.outputs.values()
+            if out.change.value < -DOUBT * out.change.error
+        ]
+        return self.rows[min(sure)[1]] if sure else None
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON-ready data."""
@@ -127,6 +134,17 @@ class Subject:
 
     model: CompiledModel
     properties: tuple[Property, ...]
+
+    @property
+    def present(self) -> list[Property]:
+        """The properties that make a difference to the network."""
+        return [p for p in self.properties if p.rewrite is not None]
+
+    @property
+    def rows(self) -> int:
+        """Number of rows of its diagnosis: float, each property, all together where they are several, chip."""
+        single = len(self.present)
+        return single + 2 + (single > 1)
 
 
 def diagnose(
@@ -170,8 +188,7 @@ def examine(subject: Subject, spikes: Any, labels: Any = None, progress: Progres
     samples, steps = next(iter(counts.values())).shape[:2]
     if not samples or not steps:
         raise error("NIRHW-E050", f"spikes hold {samples} samples of {steps} steps", fix="give at least one of each")
-    present = [p for p in subject.properties if p.rewrite is not None]
-    trials = list(_trials(model, present))
+    trials = list(_trials(subject))
     meters = [FidelityMeter(tuple(model.io_map["outputs"])) for _ in trials]
     shapes = {name: model.network.populations[pop].shape for name, pop in model.network.inputs.items()}
     done = 0
@@ -203,7 +220,8 @@ class _Trial:
     run: Callable[[Any, Run], Run]
 
 
-def _trials(model: CompiledModel, present: list[Property]) -> Iterator[_Trial]:
+def _trials(subject: Subject) -> Iterator[_Trial]:
+    model, present = subject.model, subject.present
     yield _Trial("float", "the network itself", "float", lambda chunk, reference: reference)
     for one in present:
         yield _Trial(one.name, one.meaning, "property", _runner(model, one))

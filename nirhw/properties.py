@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from nirhw.network import Ints, Network, Population, Port, Projection, Reset
+from nirhw.numerics import Grid
 from nirhw.operators import Array, Sparse, frozen
 from nirhw.passes.merge_parallel import MergeParallel
 from nirhw.pipeline import Context, Pass
@@ -137,20 +138,19 @@ def skips_ramp(network: Network) -> dict[str, Array]:
     }
 
 
-def elementwise(proj: Projection, change: Callable[[Array, Ints], Array]) -> Any:
-    """Return the matrix ``[post, pre]`` of a projection with other values.
+def on_grid(proj: Projection, grid: Grid, unit: Array) -> Any:
+    """Return the weights ``[post, pre]`` of a projection as integers of ``grid`` hold them: ``unit`` of them are 1, by post.
 
-    Args:
-        proj: the projection.
-        change: returns new values for values and their target neurons, both ``(weights,)``.
+    For kernels: each of their synapses is one of their weights, so synapse by synapse gives the same.
     """
     matrix = proj.operator.matrix.copy()
-    matrix.data = change(matrix.data, np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr)))
+    scale = np.repeat(unit, np.diff(matrix.indptr))
+    matrix.data = np.divide(grid.nearest(matrix.data * scale), scale, out=np.zeros(scale.size), where=scale != 0.0)
     return matrix
 
 
 def per_unit(quantized: Any, unit: Array) -> Any:
-    """Return integers ``[post, pre]`` times ``2 ** shift`` in the network's units; ``unit`` is the chip's for one of them, by post."""
+    """Return the integers of a projection, ``[post, pre]``, in the network's units: of ``unit`` chip units each, by post."""
     from scipy.sparse import diags_array
 
     with np.errstate(divide="ignore"):
@@ -158,9 +158,7 @@ def per_unit(quantized: Any, unit: Array) -> Any:
     return diags_array(scale) @ quantized.weight.astype(np.float64) * 2.0**quantized.shift
 
 
-def weights(
-    network: Network, lowered: Network, values: Mapping[str, Any], prepare: Pass | None = None
-) -> Rewrite | None:
+def weights(network: Network, lowered: Network, values: Mapping[str, Any], prepare: Pass | None = None) -> Rewrite | None:
     """Return the rewrite with other weights; None where they are the same.
 
     Args:
@@ -227,7 +225,7 @@ def _differs(proj: Projection, matrix: Any) -> bool:
 
 
 def hop_delays(network: Network, extra: Mapping[str, Ints], hop: Hop) -> Rewrite:
-    """Return the rewrite with the chip's own delays: each projection takes its hop and ``extra`` steps, in the form of its delay."""
+    """Return the rewrite with the chip's own delays: a projection takes its hop and ``extra`` steps, in the form of its delay."""
     steps = {p.name: frozen(extra[p.name] + hop(p), np.int64) for p in network.projections}
     return lambda given: replace(
         given, projections=tuple(replace(p, delay=steps[p.name]) if p.name in steps else p for p in given.projections)
@@ -264,4 +262,4 @@ def together(properties: Iterable[Property]) -> Property:
         return network
 
     lag = {name: steps for p in present for name, steps in p.lag.items()}
-    return Property("all of these", "all properties at once, in floats, and nothing that makes up for them", rewrite, lag)
+    return Property("together", "all properties at once, in floats, and nothing that makes up for them", rewrite, lag)

@@ -121,10 +121,10 @@ def test_several_spikes_a_step_equal_the_slow_interpreter_on_random_graphs(first
         wanted, slow = slow_run(case, burst)
         run = run_reference(network, shaped_inputs(network, case.spikes), record=tuple(burst))
         assert_outputs(network, run, wanted, f"seed {seed}")
-        for name in burst:
+        for name, cap in burst.items():
             sent = np.array(slow.traces[name].spikes)
             assert np.array_equal(run.states[name]["spikes"].reshape(sent.shape), sent), f"seed {seed}: {name}"
-            assert sent.max(initial=0) <= burst[name]
+            assert sent.max(initial=0) <= cap
             most = max(most, sent.max(initial=0))
     assert most > 1, "some neuron sends several spikes in a step"
 

@@ -9,7 +9,7 @@ import numpy as np
 from nirhw.network import BURST_MAX, Network, Population
 from nirhw.operators import Array
 from nirhw.pipeline import Context
-from nirhw.properties import Property, bias_at_once, bursts, elementwise, weights
+from nirhw.properties import Property, bias_at_once, bursts, on_grid, weights
 
 from .legalize import step_bias
 from .quantize import weight_grid
@@ -48,7 +48,7 @@ def _weights(lowered: Network, context: Context) -> dict[str, Any]:
         pop = lowered.populations[proj.target]
         assert pop.membrane is not None  # every layer is spiking
         unit = _unit(pop, context) * pop.membrane.gain * pop.port(proj.port).gain
-        found[proj.name] = elementwise(proj, lambda w, post, unit=unit: grid.nearest(w * unit[post]) / unit[post])
+        found[proj.name] = on_grid(proj, grid, unit)
     return found
 
 

@@ -17,9 +17,9 @@ from nirhw.properties import (
     Property,
     bias_at_once,
     changed,
-    elementwise,
     latency,
     network_populations,
+    on_grid,
     per_unit,
     resets,
     skips_ramp,
@@ -91,10 +91,7 @@ def _weights(lowered: Network, context: Context, delayed: bool) -> Mapping[str, 
         unit = record.scale[pop.name] * record.factor[pop.name, proj.port]
         if proj.quantized is not None:
             found[proj.name] = per_unit(proj.quantized, unit)
-        else:  # a kernel: each of its synapses is one of its weights
+        else:
             limit = weight_limit(application, context)
-            grid = Grid(-limit, limit, truncate=context.options.truncates)
-            found[proj.name] = elementwise(
-                proj, lambda w, post, grid=grid, unit=unit: grid.nearest(w * unit[post]) / unit[post]
-            )
+            found[proj.name] = on_grid(proj, Grid(-limit, limit, truncate=context.options.truncates), unit)
     return found

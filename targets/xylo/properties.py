@@ -38,7 +38,7 @@ def properties(network: Network, lowered: Network, context: Context) -> tuple[Pr
     layer, hardware = context.record.layer, context.hardware
     spiking = [p for p in network.populations.values() if p.rule == "spiking"]
     members = network_populations(network)
-    membrane = {p.name: 1.0 - 2.0 ** -lowered.populations[p.name].codes["v_mem_decay"] for p in members}
+    membrane = {p.name: np.asarray(1.0 - 0.5 ** lowered.populations[p.name].codes["v_mem_decay"]) for p in members}
     port = {
         (p.name, way.name): np.where(
             filtering(way), 1.0 - 2.0 ** -lowered.populations[p.name].codes[f"i_syn_decay:{way.name}"], 0.0
@@ -69,7 +69,11 @@ def properties(network: Network, lowered: Network, context: Context) -> tuple[Pr
             "a spike takes the threshold off, whatever reset the network asks for",
             resets([p for p in spiking if p.reset != "subtract"], "subtract"),
         ),
-        Property("8-bit-weights", "weights are 8-bit integers, one shift a matrix", weights(network, lowered, _weights(lowered, context))),
+        Property(
+            "8-bit-weights",
+            "weights are 8-bit integers, one shift a matrix",
+            weights(network, lowered, _weights(lowered, context)),
+        ),
         Property(
             "bias-registers",
             "biases are 8-bit registers, clipped, that act at once and not through the synapse",
@@ -112,7 +116,9 @@ def _weights(lowered: Network, context: Context) -> dict[str, object]:
 
 
 def _gain(proj: Projection, network: Network, unit: Array, context: Context) -> Array:
-    return np.broadcast_to(gains(proj, proj.operator.matrix.toarray() * unit[:, None], network, context), proj.operator.matrix.shape)
+    return np.broadcast_to(
+        gains(proj, proj.operator.matrix.toarray() * unit[:, None], network, context), proj.operator.matrix.shape
+    )
 
 
 def _registers(pop: Population, context: Context) -> Array:

@@ -45,15 +45,15 @@ class AlignDelays:
         """
         layers, align = context.record.layer, context.options.align
 
-        def steps(p: Projection) -> int:
+        def hops(p: Projection) -> int:
             return hop(p, layers)
 
-        plan = schedule(network, steps)
+        plan = schedule(network, hops)
         relayed = _output_sources(network, layers)
         base = sum(p.size for p in network.populations.values() if layers[p.name] == "hidden")
         room = context.hardware["hidden_neurons"] - base
         extra: Mapping[str, Ints] = plan.extra
-        kept = unaligned(network, steps)
+        kept = unaligned(network, hops)
         early = {n: plan.extra[n] - kept[n] for n in extra if np.any(plan.extra[n] > kept[n])}
         if early and align != "always":
             needed = sum(int(m.sum()) for m in _stages(network, plan.extra, relayed).values())
@@ -80,7 +80,7 @@ class AlignDelays:
             )
             raise error("NIRHW-E035", found.what, found.nodes, found.why, found.fix)
         context.record.lag.update(plan.lag)
-        return _with_relays(network, context, extra, stages, relayed, steps)
+        return _with_relays(network, context, extra, stages, relayed, hops)
 
 
 def _output_sources(network: Network, layers: Mapping[str, str]) -> list[str]:
