@@ -46,6 +46,7 @@ def properties(network: Network, lowered: Network, context: Context) -> tuple[Pr
         for p in members
         for way in p.ports
     }
+    bursting = {node for d in context.deviations if d.rule == "several-spikes" for node in d.nodes}
     burst, extra = hardware["hidden_spikes"], unaligned(network, lambda p: hop(p, layer))
     return (
         Property("decay-rounding", "time constants are powers of two of dt", decays(network, membrane, port)),
@@ -62,7 +63,7 @@ def properties(network: Network, lowered: Network, context: Context) -> tuple[Pr
         Property(
             "several-spikes",
             f"a hidden neuron sends up to {burst} spikes a step, as often as its threshold fits",
-            bursts([p for p in spiking if layer[p.name] == "hidden"], burst),
+            bursts([p for p in spiking if not bursting.isdisjoint(p.nodes)], burst),
         ),
         Property(
             "soft-reset",
