@@ -59,8 +59,9 @@ def resets(populations: Iterable[Population], kind: Reset) -> Rewrite | None:
 
 
 def bursts(populations: Iterable[Population], most: int) -> Rewrite | None:
-    """Return the rewrite in which these populations send up to ``most`` spikes a step."""
-    return changed(populations, lambda pop: replace(pop, burst=most))
+    """Return the rewrite in which these populations send up to ``most`` spikes a step; one that fires at rest stays as it is."""
+    able = [p for p in populations if p.threshold is not None and np.all(p.threshold >= 0)]
+    return changed(able, lambda pop: replace(pop, burst=most))
 
 
 def decays(

@@ -52,7 +52,9 @@ def test_text_has_a_line_for_each_row(folder: Path) -> None:
 
 @pytest.mark.parametrize("target", ["speck", "spinnaker2", "loihi2"])
 def test_every_target_can_be_asked(tmp_path: Path, target: str) -> None:
-    nir.write(tmp_path / "if.nir", b.chain(4, 3, w=b.linear(5, 4), n=b.integrate_fire(5), w2=b.linear(3, 5), o=b.integrate_fire(3)))
+    nir.write(
+        tmp_path / "if.nir", b.chain(4, 3, w=b.linear(5, 4), n=b.integrate_fire(5), w2=b.linear(3, 5), o=b.integrate_fire(3))
+    )
     np.save(tmp_path / "x.npy", SPIKES)
     payload = told(run("diagnose", tmp_path / "if.nir", "-i", tmp_path / "x.npy", "-t", target, "--dt", b.DT, "--json"))
     assert "8-bit-weights" in [r["name"] for r in payload["rows"]] and payload["rows"][-1]["kind"] == "chip"
@@ -79,7 +81,9 @@ def test_options_reach_the_compiler(folder: Path) -> None:
         (("net.nir", "-i", "x.npz", *XYLO, "--strict"), "NIRHW-E033", 1),
     ],
 )
-def test_bad_input_has_a_code(folder: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[Any, ...], code: str, exit_code: int) -> None:
+def test_bad_input_has_a_code(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[Any, ...], code: str, exit_code: int
+) -> None:
     monkeypatch.chdir(folder)
     result = run("diagnose", *words, "--json")
     assert (codes(told(result))[0], result.exit_code) == (code, exit_code)

@@ -46,7 +46,12 @@ def test_rows_begin_with_the_float_network_and_end_with_the_chip() -> None:
     found = nirhw.diagnose(layers(), spikes=SPIKES, labels=LABELS, **OPTIONS)
     kinds = [r.kind for r in found.rows]
     assert kinds == ["float", *["property"] * (len(kinds) - 3), "together", "chip"] and len(kinds) > 4
-    assert [r.name for r in found.rows if r.kind == "property"] == ["decay-rounding", "decay-before-use", "several-spikes", "8-bit-weights"]
+    assert [r.name for r in found.rows if r.kind == "property"] == [
+        "decay-rounding",
+        "decay-before-use",
+        "several-spikes",
+        "8-bit-weights",
+    ]
     assert [name for name, _ in found.absent] == ["no-instant-synapse", "soft-reset", "bias-registers", "hop-latency"]
     first = found.rows[0]
     assert first.count_error == 0 and first.outputs["out"].agreement.value == 1 and first.outputs["out"].change.value == 0
@@ -89,7 +94,9 @@ def test_a_property_costs_what_its_network_loses() -> None:
     """A property made up here: all inputs are lost.  The float network agrees with itself, the other decides 0 throughout."""
 
     def deaf(network: Network) -> Network:
-        quiet = [replace(p, ports=tuple(replace(q, gain=frozen(0 * q.gain)) for q in p.ports)) for p in network.populations.values()]
+        quiet = [
+            replace(p, ports=tuple(replace(q, gain=frozen(0 * q.gain)) for q in p.ports)) for p in network.populations.values()
+        ]
         return network.with_populations(quiet)
 
     case = subject(layers(), **OPTIONS)
@@ -112,7 +119,9 @@ def test_the_costliest_property_is_named_where_chance_is_excluded() -> None:
             rows.append(replace(row, outputs={"out": replace(row.outputs["out"], change=change)}))
         return replace(found, rows=tuple(rows))
 
-    worst = with_changes(decay_rounding=Change(-0.1, 0.01), decay_before_use=Change(-0.2, 0.15), chip=Change(-0.5, 0.01)).costliest
+    worst = with_changes(
+        decay_rounding=Change(-0.1, 0.01), decay_before_use=Change(-0.2, 0.15), chip=Change(-0.5, 0.01)
+    ).costliest
     assert worst is not None and worst.name == "decay-rounding"
     none = with_changes(decay_before_use=Change(-0.2, 0.15), several_spikes=Change(0.2, 0.01))
     assert none.costliest is None and "no property by itself costs more than 2 standard errors" in none.to_text()
@@ -196,7 +205,9 @@ def test_a_target_that_declares_nothing_has_the_first_and_the_last_row(monkeypat
 
 def test_the_text_is_narrow_plain_and_complete() -> None:
     found = nirhw.diagnose(layers(HOSTILE), spikes=SPIKES, labels=LABELS, **OPTIONS)
-    several = replace(found, rows=tuple(replace(r, outputs={HOSTILE: r.outputs["out"], "out": r.outputs["out"]}) for r in found.rows))
+    several = replace(
+        found, rows=tuple(replace(r, outputs={HOSTILE: r.outputs["out"], "out": r.outputs["out"]}) for r in found.rows)
+    )
     for text in (found.to_text(), several.to_text()):
         assert "\x1b" not in text and "\u202e" not in text
         assert max(map(len, text.splitlines())) <= 110
@@ -210,7 +221,11 @@ def test_the_text_is_narrow_plain_and_complete() -> None:
 
 #: float accuracy / agreement in percent with one property, measured by others on other samples of the same set
 FACTS = {
-    ("noBias_subtract", "subtract"): {"decay-rounding": (97.2, 99.0), "decay-before-use": (86.4, 87.4), "several-spikes": (83.9, 84.1)},
+    ("noBias_subtract", "subtract"): {
+        "decay-rounding": (97.2, 99.0),
+        "decay-before-use": (86.4, 87.4),
+        "several-spikes": (83.9, 84.1),
+    },
     ("bias_zero", "zero"): {"decay-rounding": (85.3, 86.0), "decay-before-use": (52.8, 53.2), "soft-reset": (93.4, 95.2)},
 }
 

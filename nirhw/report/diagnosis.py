@@ -20,7 +20,7 @@ def render(found: Diagnosis) -> str:
 
 def _blocks(found: Diagnosis) -> Iterable[Any]:
     size = f"{found.samples} sample{'s' * (found.samples != 1)} of {found.steps} step{'s' * (found.steps != 1)}"
-    yield f"{printable(found.title, 80)}  (target {printable(found.target)}), {size}; shares in percent, with standard errors"
+    yield f"{printable(found.title, 80)}  (target {printable(found.target)}), {size}; in percent"
     several = len(found.rows[0].outputs) > 1
     measure = "accuracy" if found.labelled else "agreement"
     columns = (

@@ -57,7 +57,7 @@ def properties(network: Network, lowered: Network, context: Context) -> tuple[Pr
         ),
         Property(
             "no-instant-synapse",
-            "a synapse that should not filter passes half of its current, then half of the rest a step",
+            "a synapse that should not filter passes half of its current, then half of the rest",
             changed([p for p in members if not all(np.all(filtering(way)) for way in p.ports)], _filtered),
         ),
         Property(

@@ -34,7 +34,13 @@ def convolutional() -> nir.NIRGraph:
 
 
 def skip() -> nir.NIRGraph:
-    one = {"a": b.linear(6, 6), "l": b.integrate_fire(6), "c": b.linear(4, 6, 1), "s": b.linear(4, 6, 2), "o": b.integrate_fire(4)}
+    one = {
+        "a": b.linear(6, 6),
+        "l": b.integrate_fire(6),
+        "c": b.linear(4, 6, 1),
+        "s": b.linear(4, 6, 2),
+        "o": b.integrate_fire(4),
+    }
     return b.graph(6, 4, one, [("in", "a"), ("a", "l"), ("l", "c"), ("c", "o"), ("in", "s"), ("s", "o"), ("o", "out")])
 
 

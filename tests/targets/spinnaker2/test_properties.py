@@ -40,6 +40,12 @@ def convolutional() -> nir.NIRGraph:
     return b.chain((2, 7, 6), 5, **nodes, f=flat, fc=b.linear(5, 16), n3=b.integrate_fire(5))
 
 
+def delayed() -> nir.NIRGraph:
+    """Delays by neuron, beyond what a synapse word holds: relays and one projection for each delay."""
+    wait = nir.Delay(np.array([0, 0, 3, 9, 9, 30, 1, 2]) * b.DT)
+    return b.chain(6, 4, w=b.linear(8, 6), n=b.cubalif(8), d=wait, w2=b.linear(4, 8, 1), o=b.cubalif(4))
+
+
 @pytest.mark.parametrize(
     ("make", "options", "name"),
     [
@@ -47,6 +53,7 @@ def convolutional() -> nir.NIRGraph:
         (layers, {"rounding": "truncate", "scaling": "max"}, "8-bit-weights"),
         (layers, {"application": "delay"}, "4-bit-weights"),
         (skip, {}, "8-bit-weights"),
+        (delayed, {"application": "no_delay"}, "8-bit-weights"),
         (convolutional, {}, "8-bit-weights"),
         (convolutional, {"convolution": "unroll"}, "8-bit-weights"),
     ],

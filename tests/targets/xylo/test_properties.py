@@ -121,9 +121,16 @@ def test_branches_out_of_step_are_a_property_where_they_are_not_aligned() -> Non
     assert (late.lag["l"], late.lag["o"], late.lag["e"]) == (0, 1, 2)
 
 
-def test_weights_behind_relays_are_found() -> None:
-    """A branch that waits in relay neurons keeps its own weights, rounded."""
-    case = subject(skip(), **XYLO)
+def waiting() -> nir.NIRGraph:
+    wait = nir.Delay(np.array([0, 0, 3, 1, 3, 2]) * b.DT)
+    nodes = {"w": b.linear(6, 4), "n": b.cubalif(6), "d": wait, "w2": b.linear(5, 6, 1), "m": b.cubalif(5)}
+    return b.chain(4, 3, **nodes, w3=b.linear(3, 5, 2), o=b.cubalif(3))
+
+
+@pytest.mark.parametrize("make", [skip, waiting])
+def test_weights_behind_relays_are_found(make: Any) -> None:
+    """What waits in relay neurons keeps its own weights, rounded."""
+    case = subject(make(), **XYLO)
     assert any(p["relay_stages"] for p in case.model.report.data["delays"])
     assert set(touched(case.model.network, rewritten(case, "8-bit-weights"))) == {p.name for p in case.model.network.projections}
     for old, new in zip(case.model.network.projections, rewritten(case, "8-bit-weights").projections, strict=True):
