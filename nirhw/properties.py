@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from nirhw.network import Ints, Network, Population, Port, Projection, Reset
-from nirhw.numerics import Grid
 from nirhw.operators import Array, Sparse, frozen
 from nirhw.passes.merge_parallel import MergeParallel
 from nirhw.pipeline import Context, Pass
@@ -139,24 +138,13 @@ def skips_ramp(network: Network) -> dict[str, Array]:
     }
 
 
-def on_grid(proj: Projection, grid: Grid, unit: Array) -> Any:
-    """Return the weights ``[post, pre]`` of a projection as integers of ``grid`` hold them: ``unit`` of them are 1, by post.
-
-    For kernels: each of their synapses is one of their weights, so synapse by synapse gives the same.
-    """
-    matrix = proj.operator.matrix.copy()
-    scale = np.repeat(unit, np.diff(matrix.indptr))
-    matrix.data = np.divide(grid.nearest(matrix.data * scale), scale, out=np.zeros(scale.size), where=scale != 0.0)
-    return matrix
-
-
-def per_unit(quantized: Any, unit: Array) -> Any:
-    """Return the integers of a projection, ``[post, pre]``, in the network's units: of ``unit`` chip units each, by post."""
+def per_unit(integers: Any, unit: Array, shift: int = 0) -> Any:
+    """Return ``integers * 2 ** shift``, sparse ``[post, pre]``, in the network's units: of ``unit`` chip units each, by post."""
     from scipy.sparse import diags_array
 
     with np.errstate(divide="ignore"):
-        scale = np.where(unit != 0.0, 1.0 / unit, 0.0)
-    return diags_array(scale) @ quantized.weight.astype(np.float64) * 2.0**quantized.shift
+        scale = np.where(unit != 0.0, 2.0**shift / unit, 0.0)
+    return diags_array(scale) @ integers.astype(np.float64)
 
 
 def weights(network: Network, lowered: Network, values: Mapping[str, Any], prepare: Pass | None = None) -> Rewrite | None:

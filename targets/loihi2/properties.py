@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from nirhw.network import Ints, Network, Quantized
+from nirhw.network import Ints, Network
 from nirhw.operators import Array, Convolution, frozen
 from nirhw.passes.retime import schedule, unaligned
 from nirhw.pipeline import Context
@@ -72,9 +72,8 @@ def _weights(lowered: Network, context: Context) -> dict[str, Any]:
         if quantized is None or pop.role != "network" or lowered.populations[proj.source].role == "bias":
             continue
         unit: Array = quantized.scale * record.weight_scale[pop.name, proj.port]
-        if isinstance(quantized.weight, Kernel):
-            quantized = Quantized(_matrix(quantized.weight), quantized.shift, quantized.scale)
-        found[proj.name] = per_unit(quantized, unit)
+        integers = _matrix(quantized.weight) if isinstance(quantized.weight, Kernel) else quantized.weight
+        found[proj.name] = per_unit(integers, unit, quantized.shift)
     return found
 
 

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from nirhw.network import BURST_MAX, Network, Population
-from nirhw.operators import Array
+from nirhw.operators import Array, Convolution, Pooling
 from nirhw.pipeline import Context
-from nirhw.properties import Property, bias_at_once, bursts, on_grid, weights
+from nirhw.properties import Property, bias_at_once, bursts, per_unit, weights
 
+from .geometry import Plane, Stencil
 from .legalize import step_bias
-from .quantize import weight_grid
 
 
 def properties(network: Network, lowered: Network, context: Context) -> tuple[Property, ...]:
@@ -43,13 +43,31 @@ def _unit(pop: Population, context: Context) -> Array:
 
 
 def _weights(lowered: Network, context: Context) -> dict[str, Any]:
-    grid, found = weight_grid(context), {}
-    for proj in lowered.projections:
-        pop = lowered.populations[proj.target]
+    found = {}
+    for name, layer in context.record.layers.items():
+        pop = lowered.populations[name]
         assert pop.membrane is not None  # every layer is spiking
-        unit = _unit(pop, context) * pop.membrane.gain * pop.port(proj.port).gain
-        found[proj.name] = on_grid(proj, grid, unit)
+        for way in layer.ways:
+            (proj,) = (p for p in lowered.into(name) if p.name == way.projection)
+            unit = _unit(pop, context) * pop.membrane.gain * pop.port(proj.port).gain
+            kernel = context.record.integers[name].kernels[way.projection]
+            matrix = _matrix(kernel, way.stencil, context.record.planes[way.source])
+            # a flat input may have fewer addresses than the map that it is laid out on
+            found[proj.name] = per_unit(matrix[:, : lowered.populations[way.source].size], unit)
     return found
+
+
+def _matrix(kernel: Array, stencil: Stencil, source: Plane) -> Any:
+    """Return integers as matrix ``[post, pre]``: a sum pool of the source's map, then a convolution."""
+    pads = tuple((lead, 0) for lead in stencil.lead)
+    convolution = Convolution(
+        stencil.source, stencil.target, weight=kernel, stride=stencil.stride, pads=pads, dilation=(1, 1), groups=1
+    )
+    if stencil.pooling == 1:
+        return convolution.matrix
+    side = (stencil.pooling, stencil.pooling)
+    pool = Pooling(source, stencil.source, kernel=side, stride=side, pads=((0, 0), (0, 0)), average=False)
+    return convolution.matrix @ pool.matrix
 
 
 def _leak(pop: Population, context: Context) -> Array:

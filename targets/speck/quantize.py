@@ -64,15 +64,14 @@ def lower_bound(hardware: Hardware) -> int:
     return hardware["state_min"] - hardware["weight_min"]
 
 
-def weight_grid(context: Context) -> Grid:
-    """Return the weights that a core can hold."""
+def _grid(context: Context) -> Grid:
     hardware = context.hardware
     return Grid(hardware["weight_min"], hardware["weight_max"], truncate=context.options.rounding == "truncate")
 
 
 def _level(layer: Layer, bias: Array, pop: Population, context: Context) -> int:
     """Return the threshold in weight units with the least squared error of the weights, or by the rule that was asked for."""
-    options, hardware, grid = context.options, context.hardware, weight_grid(context)
+    options, hardware, grid = context.options, context.hardware, _grid(context)
     flat = np.concatenate([tuned_weights(w.stencil.weight, pop, context).ravel() for w in layer.ways if w.owner])
     high, low = float(flat.max(initial=0.0)), float(flat.min(initial=0.0))
     most = float(hardware["threshold_max"] - 1)
@@ -97,7 +96,7 @@ def _level(layer: Layer, bias: Array, pop: Population, context: Context) -> int:
 
 
 def _kernels(layer: Layer, pop: Population, level: int, nodes: dict[str, tuple[str, ...]], context: Context) -> dict[str, Array]:
-    grid, kernels = weight_grid(context), {}
+    grid, kernels = _grid(context), {}
     for way in layer.ways:
         weights = tuned_weights(way.stencil.weight, pop, context)
         kernels[way.projection] = grid.nearest(weights * level)

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from nirhw.network import Network, Population
-from nirhw.numerics import Grid
-from nirhw.operators import frozen
+from nirhw.network import Ints, Network, Population
+from nirhw.operators import Chain, Operator, frozen
 from nirhw.passes.retime import unaligned
 from nirhw.pipeline import Context
 from nirhw.properties import (
@@ -19,7 +18,6 @@ from nirhw.properties import (
     changed,
     latency,
     network_populations,
-    on_grid,
     per_unit,
     resets,
     skips_ramp,
@@ -27,7 +25,6 @@ from nirhw.properties import (
 )
 
 from .config import DELAYED
-from .quantize import weight_limit
 from .structure import hop
 
 
@@ -90,8 +87,17 @@ def _weights(lowered: Network, context: Context, delayed: bool) -> Mapping[str, 
             continue
         unit = record.scale[pop.name] * record.factor[pop.name, proj.port]
         if proj.quantized is not None:
-            found[proj.name] = per_unit(proj.quantized, unit)
+            found[proj.name] = per_unit(proj.quantized.weight, unit)
         else:
-            limit = weight_limit(application, context)
-            found[proj.name] = on_grid(proj, Grid(-limit, limit, truncate=context.options.truncates), unit)
+            found[proj.name] = per_unit(_matrix(record.kernels[proj.name], proj.operator), unit)
     return found
+
+
+def _matrix(kernel: Ints, operator: Operator) -> Any:
+    """Return the integers ``[in_channel, out_channel, row, column]`` of a kernel as matrix ``[post, pre]``."""
+    parts = operator.parts if isinstance(operator, Chain) else (operator,)
+    *pools, convolution = (p for p in parts if not p.is_identity)
+    matrix = replace(convolution, weight=frozen(kernel.swapaxes(0, 1))).matrix  # type: ignore[call-arg]  # kernel_of took it for one
+    for pool in pools:  # an average's divisor is in the kernel
+        matrix = matrix @ replace(pool, average=False).matrix  # type: ignore[call-arg]
+    return matrix

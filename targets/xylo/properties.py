@@ -112,7 +112,9 @@ def _weights(lowered: Network, context: Context) -> dict[str, object]:
         pop = own.populations[proj.target]
         if proj.quantized is not None and pop.role == "network":
             unit = proj.quantized.scale * record.factor[pop.name, proj.port]
-            found[proj.name] = per_unit(proj.quantized, unit).multiply(1.0 / _gain(proj, own, unit, quiet))
+            found[proj.name] = per_unit(proj.quantized.weight, unit, proj.quantized.shift).multiply(
+                1.0 / _gain(proj, own, unit, quiet)
+            )
     return found
 
 

@@ -32,7 +32,12 @@ def dense(bias: float = 0.0, scale: float = 0.4) -> nir.NIRGraph:
     return b.chain(6, 4, w=first, n=b.integrate_fire(8), w2=b.linear(4, 8, 1), o=b.integrate_fire(4))
 
 
-@pytest.mark.parametrize("make", [dense, convolutional, lambda: convolutional(True, 0.5)])
+def wide() -> nir.NIRGraph:
+    """A flat input of more addresses than there are channels, laid out on a map that is larger still."""
+    return b.chain(1501, 3, w=b.linear(3, 1501), n=b.integrate_fire(3))
+
+
+@pytest.mark.parametrize("make", [dense, convolutional, lambda: convolutional(True, 0.5), wide])
 @pytest.mark.parametrize("reset", ["subtract", "value"])
 def test_the_weights_are_those_of_the_configuration(make: Any, reset: str) -> None:
     case = subject(make(), reset=reset, **SPECK)
