@@ -152,8 +152,8 @@ def weights(network: Network, lowered: Network, values: Mapping[str, Any], prepa
 
     Args:
         network: the float network.
-        lowered: the network after all passes: a projection may have become several, by sign (``name+``, ``name-``) or by delay
-            (``name@2``), and may start at relays.
+        lowered: the network after all passes: a projection may have become several, whose names begin with its own, and may
+            start at relays.
         values: matrices ``[post, pre]`` by projection of ``lowered``, in the network's units.
         prepare: exact pass after which projections are merged and their names and units are those of ``lowered``.
     """
@@ -163,6 +163,8 @@ def weights(network: Network, lowered: Network, values: Mapping[str, Any], prepa
     for proj in lowered.projections:
         if proj.name in values:
             name = _origin_name(proj.name, names)
+            if not name:  # made by a pass, for reasons of its own
+                continue
             part = values[proj.name] @ _from_origin(lowered, proj.source)
             found[name] = found[name] + part if name in found else part
     moved = {p.name: _sparse(p, found[p.name]) for p in base.projections if p.name in found and _differs(p, found[p.name])}
@@ -185,10 +187,8 @@ def _merged(network: Network, prepare: Pass | None) -> Network:
 
 
 def _origin_name(name: str, known: set[str]) -> str:
-    """Return the projection of which ``name`` is a part."""
-    while name not in known and name:
-        name = name[:-1] if name[-1] in "+-" else name.rpartition("@")[0]
-    return name
+    """Return the projection of which ``name`` is a part, the longest that it begins with; empty where it is part of none."""
+    return max((k for k in known if name.startswith(k)), key=len, default="")
 
 
 def _from_origin(lowered: Network, source: str) -> Any:

@@ -18,7 +18,7 @@ from nirhw.diagnosis import Change, Diagnosis, Row, examine, subject
 from nirhw.diagnostics import NirhwError
 from nirhw.network import Network
 from nirhw.operators import frozen
-from nirhw.properties import Property, bias_at_once, bursts, resets, skips_ramp, together
+from nirhw.properties import Property, bias_at_once, bursts, resets, skips_ramp, together, weights
 from tests import builders as b
 
 OPTIONS: dict[str, Any] = {"target": "xylo", "dt": b.DT, "reset": "subtract"}
@@ -135,6 +135,23 @@ def test_all_at_once_is_one_after_the_other() -> None:
     assert every.rewrite is not None and every.lag == {"n": 2}
     assert {(p.reset, p.burst) for p in every.rewrite(network).populations.values() if p.rule == "spiking"} == {("subtract", 4)}
     assert bias_at_once(skips_ramp(network)) is None and resets([], "zero") is None
+
+
+def test_parts_of_a_projection_are_put_together_and_additions_of_a_pass_are_not_weights() -> None:
+    network = subject(layers(), **OPTIONS).model.network
+    first, second = network.projections
+    matrix = first.operator.matrix
+    low, high = matrix.multiply(matrix < 0.1), matrix.multiply(matrix >= 0.1)
+    parts = [replace(first, name=first.name + suffix) for suffix in ("+@3", "-^2")]
+    extra = replace(second, name="n~carry")
+    lowered = replace(network, projections=(*parts, second, extra))
+    values = dict(zip([p.name for p in parts], (2 * low, high), strict=True)) | {extra.name: 5 * second.operator.matrix}
+    rewrite = weights(network, lowered, values)
+    assert rewrite is not None
+    got = {p.name: p.operator.matrix.toarray() for p in rewrite(network).projections}
+    np.testing.assert_allclose(got[first.name], (2 * low + high).toarray())
+    np.testing.assert_array_equal(got[second.name], second.operator.matrix.toarray())
+    assert weights(network, network, {first.name: matrix}) is None  # the same weights are no property
 
 
 # -- what it takes
