@@ -98,15 +98,20 @@ def filtering(port: Port) -> Any:
     return np.zeros(port.gain.shape, bool) if port.decay is None else port.decay > 0
 
 
-def bias_area(port: Port) -> Array:
-    """Return what a constant drive of 1 amounts to behind a port once the filter has settled, ``(size,)``."""
-    return np.asarray(port.gain * (1.0 if port.decay is None else 1.0 / (1.0 - port.decay)))
+def _settled_bias(port: Port) -> Array:
+    """Return what the bias of a port amounts to a step behind its settled filter, ``(size,)``; infinite behind an integrator."""
+    drive = port.gain * port.bias
+    if port.decay is None:
+        return np.asarray(drive)
+    with np.errstate(divide="ignore"):
+        area = 1.0 / (1.0 - port.decay)
+    return np.multiply(drive, area, out=np.zeros(drive.shape), where=drive != 0.0)
 
 
 def constant_drive(pop: Population) -> Array:
     """Return what biases and leaks add to the membrane every step once filters have settled, ``(size,)``."""
     assert pop.membrane is not None  # network_populations
-    drive = sum((port.bias * bias_area(port) for port in pop.ports), np.zeros(pop.size))
+    drive = sum(map(_settled_bias, pop.ports), np.zeros(pop.size))
     return np.asarray(pop.membrane.leak + pop.membrane.gain * drive)
 
 

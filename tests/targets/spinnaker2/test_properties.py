@@ -98,3 +98,14 @@ def test_the_vendor_s_converter_resets_to_zero_and_forgets_dt() -> None:
     count = b.chain(6, 4, w=b.linear(4, 6), n=b.integrate_fire(4))
     assert changes(count, name="if-without-dt", **vendor) == {"n": {"membrane gain"}}
     assert "cut towards zero" in next(p.meaning for p in subject(count, **vendor).properties if p.name == "8-bit-weights")
+
+
+def test_a_port_that_integrates_without_bias_takes_no_part_in_the_drive_of_another() -> None:
+    nodes = {"w": b.linear(4, 6, 0, 0.1), "i": nir.I(r=np.full(4, 1.0)), "u": nir.Affine(-np.ones((4, 6)), np.full(4, 0.01))}
+    nodes |= {"l": b.li(4, 4), "n": b.lif(4)}
+    nodes["w"].weight = np.abs(nodes["w"].weight)
+    edges = [("in", "w"), ("w", "i"), ("i", "n"), ("in", "u"), ("u", "l"), ("l", "n"), ("n", "out")]
+    nodes["u"].bias = -nodes["u"].bias  # two currents of unequal decay: one for each sign
+    case = subject(b.graph(6, 4, nodes, edges), **CHIP)
+    membrane = rewritten(case, "bias-offset").populations["n"].membrane
+    assert membrane is not None and membrane.leak == pytest.approx(np.full(4, -0.04))
