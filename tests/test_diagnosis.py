@@ -141,7 +141,8 @@ def test_parts_of_a_projection_are_put_together_and_additions_of_a_pass_are_not_
     network = subject(layers(), **OPTIONS).model.network
     first, second = network.projections
     matrix = first.operator.matrix
-    low, high = matrix.multiply(matrix < 0.1), matrix.multiply(matrix >= 0.1)
+    high = matrix.multiply(matrix >= 0.1)
+    low = matrix - high
     parts = [replace(first, name=first.name + suffix) for suffix in ("+@3", "-^2")]
     extra = replace(second, name="n~carry")
     lowered = replace(network, projections=(*parts, second, extra))
