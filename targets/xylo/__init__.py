@@ -19,6 +19,7 @@ from .legalize import AssignLayers, CheckRules
 from .lower import lower
 from .options import XyloOptions, XyloRecord
 from .place import PlaceNeurons
+from .properties import properties
 from .quantize import QuantizeWeights
 from .resources import resources
 from .structure import AlignDelays
@@ -59,5 +60,6 @@ TARGET = Target(
     config_type=XyloConfiguration,
     knobs=knobs,
     trims=True,
+    properties=properties,
     level_options={0: {"scaling": "max"}},
 )
