@@ -150,7 +150,7 @@ def test_a_spike_takes_off_its_depth_and_fires_at_the_same_level() -> None:
     from nirhw.compiler import _branch, _run, BACK_STAGES  # noqa: I001
     from nirhw.hardware import load_hardware
     from nirhw.nir_reader import Semantics, read_network
-    from nirhw.pipeline import Context
+    from nirhw.pipeline import Context, Tuning
     from nirhw.registry import find_target
 
     graph = b.chain(
@@ -164,7 +164,7 @@ def test_a_spike_takes_off_its_depth_and_fires_at_the_same_level() -> None:
     ready[:, 80:] = 1  # the resting level has settled
     firsts, totals = [], []
     for depth in (1.0, 1.8):
-        trial = _branch(context, {"depth.hidden": depth})
+        trial = _branch(context, Tuning({"depth.hidden": depth}))
         config, io_map = family.lower(_run(BACK_STAGES, net, trial, family, None, None), trial)
         assert config.hidden.neurons.threshold[0] > 0
         run = family.device(config, io_map).run({"in": ready}, {"lif": "lif"}, None, 1)
