@@ -15,6 +15,7 @@ from nirhw.diagnostics import DEVIATION_CLASSES, Diagnostic, NirhwError, error, 
 from nirhw.hardware import load_hardware
 from nirhw.network import Integrator, Network
 from nirhw.nir_reader import Semantics, read_network
+from nirhw.operators import frozen
 from nirhw.pipeline import PASS_STAGES, Context, Device, Pass, Target, Tuning
 from nirhw.registry import extra_passes, find_target
 from nirhw.report.model import build_report
@@ -103,7 +104,7 @@ def compile(
     if effort.level == CALIBRATED:
         calibrated = _calibrated(meaning, network, context, family, effort, calibration, labels, progress)
         clock.lap("calibrate")
-    network = _run(BACK_STAGES, network, context, family, observer, clock)
+    network = _run(BACK_STAGES, _trimmed(network, context.tuning), context, family, observer, clock)
 
     config, io_map = family.lower(network, context)
     _refuse_deviations(context, refused)
@@ -171,7 +172,7 @@ def _calibrated(
 
     def lower(tuning: Tuning) -> tuple[Device, Mapping[str, Any]]:
         trial = _branch(context, tuning)
-        tuned = _run(TUNED_STAGES if kept else BACK_STAGES, network, trial, family, None, None)
+        tuned = _run(TUNED_STAGES if kept else BACK_STAGES, _trimmed(network, tuning), trial, family, None, None)
         for name, value in kept.items():
             setattr(trial.record, name, value)
         config, io_map = family.lower(tuned, trial)
@@ -184,6 +185,17 @@ def _calibrated(
     context.tuning = found.tuning
     list_calibration(found, meaning, context)
     return found
+
+
+def _trimmed(network: Network, tuning: Tuning) -> Network:
+    """Return the network with the constant drives that calibration found."""
+    changed = []
+    for name, trims in tuning.trims.items():
+        pop = network.populations[name]
+        assert pop.membrane is not None and pop.threshold is not None  # it spikes
+        leak = frozen(pop.membrane.leak + trims * pop.threshold)
+        changed.append(replace(pop, membrane=replace(pop.membrane, leak=leak)))
+    return network.with_populations(changed) if changed else network
 
 
 def _branch(context: Context, tuning: Tuning) -> Context:

@@ -52,7 +52,7 @@ class Context:
         record: the target's typed record of findings: fits, tensors, placement.
         deviations: the ledger so far.
         findings: warnings so far.
-        tuning: what calibration turned; read it by :meth:`tuned` and :meth:`trim`.
+        tuning: what calibration turned; read its knobs by :meth:`tuned`.
     """
 
     hardware: Hardware
@@ -65,10 +65,6 @@ class Context:
     def tuned(self, knob: str, default: float) -> float:
         """Return the value of a knob: ``default`` unless calibration turned it."""
         return self.tuning.knobs.get(knob, default)
-
-    def trim(self, population: str) -> Array | float:
-        """Return the constant drive of a population's membranes a step, in thresholds, ``(neurons,)``; 0 without calibration."""
-        return self.tuning.trims.get(population, 0.0)
 
     def deviate(self, kind: DeviationClass, rule: str, nodes: Iterable[str], reason: str) -> None:
         """Add an entry to the ledger."""
@@ -119,7 +115,7 @@ class Target:
         config_type: class of the configuration, with ``to_dict`` and ``from_dict``.
         knobs: ``(network, context) -> knobs`` that calibration may turn, for a legalized network; None where the target
             cannot be calibrated.
-        trims: whether its passes add :meth:`Context.trim` to constant drives.
+        trims: whether its neurons take constant drives of their own, so that calibration may trim their rates.
         placement: fields of the record that the stages from ``partition`` on fill, which calibration keeps instead of running
             them again; empty where they are quick and depend on the weights.
         properties: ``(canonical network, network after all passes, context) -> properties`` of the chip that

@@ -127,7 +127,7 @@ def drive(pop: Population, constant: Array, context: Context) -> Array:
     if pop.threshold is None:
         return constant
     lifted = (depth(pop, context) - 1.0) * pop.threshold * 2.0 ** -pop.codes["v_mem_decay"]
-    return np.asarray(constant + lifted + (context.tuned(f"offset.{where}", 0.0) + context.trim(pop.name)) * pop.threshold)
+    return np.asarray(constant + lifted + context.tuned(f"offset.{where}", 0.0) * pop.threshold)
 
 
 def _kinds(proj: Projection, layer: dict[str, str], network: Network) -> tuple[str, ...]:
