@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from nirhw.balance import drive_error
 from nirhw.diagnostics import error
 from nirhw.network import Population
 from nirhw.operators import Array
@@ -12,6 +13,7 @@ from nirhw.pipeline import Context
 from .formats import INTEGRATOR_STEPS, UNIT
 from .registers import bias_exponent_max
 from .room import STATE_MAX, head_room, model_of, reach_of
+from .structure import SOURCE
 from .ways import Chosen, Way
 
 #: threshold registers tried within an octave
@@ -25,7 +27,7 @@ def fitted(pop: Population, ways: list[Way], unit: Array, context: Context) -> t
     top, full = _largest_mantissa(pop, ways, unit, context)
     mantissa, exponents = _search(ways, top, context)
     while True:
-        chosen = [Chosen(w, w.rounded(mantissa, e).astype(np.int64), e) for w, e in zip(ways, exponents, strict=True)]
+        chosen = [Chosen(w, _integers(w, mantissa, e, context).astype(np.int64), e) for w, e in zip(ways, exponents, strict=True)]
         if not _overflows(pop, chosen, mantissa, context):
             break
         mantissa = int(mantissa * 0.97)  # rounding made the weights a little larger than they are
@@ -42,6 +44,12 @@ def fitted(pop: Population, ways: list[Way], unit: Array, context: Context) -> t
             "options={'worst_case': ...} below 1 takes less than all sources at once into account",
         )
     return mantissa, chosen
+
+
+def _integers(way: Way, mantissa: int, exponent: int, context: Context) -> Array:
+    # what a constant drive rounds away, a second projection holds
+    plain = context.options.scaling != "error" or way.proj.source == SOURCE
+    return way.rounded(mantissa, exponent) if plain else way.balanced(mantissa, exponent)
 
 
 def _no_room(pop: Population) -> Exception:
@@ -147,7 +155,10 @@ def _sample(way: Way) -> Array:
 
 def _loss(way: Way, mantissa: int, exponent: int) -> float:
     unit, values = 2.0**exponent / mantissa, _sample(way)
-    return float(((way.format.nearest(values / unit) * unit - values) ** 2).sum()) * (way.values.size / max(values.size, 1))
+    lost = way.format.nearest(values / unit) * unit - values
+    if values.size == way.values.size:
+        return float(drive_error(lost, way.row, way.rows).sum())
+    return float((lost**2).sum()) * (way.values.size / values.size)
 
 
 def _overflows(pop: Population, chosen: list[Chosen], mantissa: int, context: Context) -> bool:

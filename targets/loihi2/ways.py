@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from nirhw.balance import balanced
 from nirhw.network import Network, Population, Projection
 from nirhw.operators import Array
 from nirhw.pipeline import Context
@@ -44,15 +46,28 @@ class Way:
     peak: int
     top_exponent: int
 
-    @property
+    @cached_property
     def largest(self) -> float:
         """Largest size of a weight."""
         return float(np.abs(self.values).max(initial=0.0))
 
     def sums(self, values: Array) -> tuple[Array, Array]:
         """Return sums of positive ``values`` and sizes of the negative ones by target neuron, times the payload."""
-        up, down = _kernel_sums(self.kernel, values) if self.kernel is not None else _row_sums(self.matrix, values)
+        up, down = _kernel_sums(self.kernel, values) if self.kernel is not None else _row_sums(self.row, self.rows, values)
         return up * self.peak, down * self.peak
+
+    @cached_property
+    def row(self) -> Int:
+        """Target neuron of each weight, of a kernel the output channel."""
+        if self.kernel is not None:
+            channels = self.kernel.weight.shape[0]
+            return np.repeat(np.arange(channels), self.kernel.weight.size // channels)
+        return np.repeat(np.arange(self.matrix.shape[0]), np.diff(self.matrix.indptr))
+
+    @property
+    def rows(self) -> int:
+        """Number of target neurons, of a kernel of output channels."""
+        return int(self.kernel.weight.shape[0] if self.kernel is not None else self.matrix.shape[0])
 
     def exponent(self, mantissa: float, size: float) -> int:
         """Return the smallest exponent at which a weight of ``size`` fits the format."""
@@ -63,11 +78,15 @@ class Way:
         """Return the integers for ``mantissa`` and ``exponent``, as whole floats."""
         return self.format.nearest(self.values * (mantissa / 2.0**exponent))
 
+    def balanced(self, mantissa: float, exponent: int) -> Array:
+        """Return integers for ``mantissa`` and ``exponent`` whose errors cancel by target neuron, as whole floats."""
+        sign = self.format.sign
+        return sign * balanced(sign * self.values * (mantissa / 2.0**exponent), self.row, self.rows, self.format.grid) + 0.0
 
-def _row_sums(matrix: Any, values: Array) -> tuple[Array, Array]:
-    rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
-    up = np.bincount(rows, np.maximum(values, 0.0), minlength=matrix.shape[0])
-    down = np.bincount(rows, np.maximum(-values, 0.0), minlength=matrix.shape[0])
+
+def _row_sums(row: Int, rows: int, values: Array) -> tuple[Array, Array]:
+    up = np.bincount(row, np.maximum(values, 0.0), minlength=rows)
+    down = np.bincount(row, np.maximum(-values, 0.0), minlength=rows)
     return up.astype(np.float64), down.astype(np.float64)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from nirhw.balance import balanced, drive_error
 from nirhw.diagnostics import error
 from nirhw.fits import TensorFit, tensor_fit
 from nirhw.network import Network, Population, Projection, Quantized
@@ -88,7 +89,7 @@ def _population(network: Network, pop: Population, context: Context) -> dict[str
     made = {}
     for row in rows:
         factor = _weight_scale(scale, row, pop, context)
-        integers = _rounded(row, factor, grid, context)
+        integers = _rounded(row, factor, group, grid, context)
         if row.kernel is None:
             made[row.proj.name] = _quantized(row, integers, pop, scale, network)
         else:
@@ -143,7 +144,12 @@ def _scale(rows: list[_Row], pop: Population, group: NDArray[np.int64], grid: Gr
         found = np.where(np.isfinite(wanted), wanted, found)
     elif options.scale_rule == "error":
         exact = lossless_scale(weights, key, start)
-        found = np.where(np.isfinite(exact), exact, least_error_scale(weights, key, found, grid))
+        part = np.concatenate([np.zeros(0, np.int64), *(k * count + group[r.post] for k, r in enumerate(rows))])
+
+        def loss(lost: Array) -> Array:
+            return drive_error(lost, part, len(rows) * count).reshape(len(rows), count).sum(axis=0)
+
+        found = np.where(np.isfinite(exact), exact, least_error_scale(weights, key, found, grid, loss=loss))
     if options.vendor:
         return _per_drive(found[group], factor, pop)
     return frozen(found[group])
@@ -201,7 +207,7 @@ def _weight_scale(scale: Array, row: _Row, pop: Population, context: Context) ->
     return np.asarray(per_neuron[row.post])
 
 
-def _rounded(row: _Row, factor: Array, grid: Grid, context: Context) -> Array:
+def _rounded(row: _Row, factor: Array, group: NDArray[np.int64], grid: Grid, context: Context) -> Array:
     units = row.weight * factor
     if context.options.scale_rule == "none" and units.size and np.abs(units).max() >= grid.high + 1:
         raise error(
@@ -211,6 +217,8 @@ def _rounded(row: _Row, factor: Array, grid: Grid, context: Context) -> Array:
             "weights are not scaled, and a word holds no more",
             "compile with scaling='max' or 'error'",
         )
+    if context.options.scale_rule == "error":
+        return balanced(units, group[row.post], int(group[-1]) + 1, grid)
     return grid.nearest(units)
 
 
