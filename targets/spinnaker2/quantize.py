@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nirhw.balance import balanced, drive_error
+from nirhw.calibration.gains import tuned_weights
 from nirhw.diagnostics import error
 from nirhw.fits import TensorFit, tensor_fit
 from nirhw.network import Network, Population, Projection, Quantized
@@ -21,6 +22,7 @@ from nirhw.pipeline import Context
 
 from .config import CONVOLUTION, DELAYED
 from .convolve import kernel_of
+from .knobs import tuned_scale
 
 #: multiples of one over the smallest weight that are tried as lossless scales, and what still counts as whole
 MOST_MULTIPLES = 16
@@ -81,9 +83,9 @@ def _population(network: Network, pop: Population, context: Context) -> dict[str
     application = record.application[pop.name]
     limit = weight_limit(application, context)
     grid = Grid(-limit, limit, truncate=options.truncates)
-    rows = [_row(proj, pop, context) for proj in network.into(pop.name)]
+    rows = [_tuned(_row(proj, pop, context), network, context) for proj in network.into(pop.name)]
     group = _groups(pop, context)
-    scale = _scale(rows, pop, group, grid, context)
+    scale = frozen(_scale(rows, pop, group, grid, context) * tuned_scale(pop, network, context))
     record.scale[pop.name] = scale
     _check_parameters(pop, scale, context)
     made = {}
@@ -116,6 +118,10 @@ def _row(proj: Projection, pop: Population, context: Context) -> _Row:
     if context.options.vendor:
         return row
     return replace(row, weight=row.weight * record.factor[pop.name, proj.port][row.post])
+
+
+def _tuned(row: _Row, network: Network, context: Context) -> _Row:
+    return replace(row, weight=tuned_weights(row.weight, row.proj, network, context))
 
 
 def _groups(pop: Population, context: Context) -> NDArray[np.int64]:
