@@ -13,6 +13,7 @@ from .check import check
 from .config import Loihi2Configuration
 from .connect import MakeGroups
 from .fit import FitTimeConstants
+from .knobs import knobs
 from .legalize import CheckRules, MergePorts, ShiftResets
 from .lower import lower
 from .options import Loihi2Options, Loihi2Record
@@ -20,7 +21,7 @@ from .partition import CutGroups
 from .place import PlaceCores
 from .quantize import QuantizeWeights
 from .resources import resources
-from .structure import AddBiasSources, AlignDelays, SplitSigns
+from .structure import AddBiasSources, AddCarries, AlignDelays, SplitSigns
 
 
 def _device(config: Loihi2Configuration, io_map: Mapping[str, Any]) -> Any:
@@ -34,7 +35,7 @@ def _passes(options: Loihi2Options) -> Mapping[str, tuple[Pass, ...]]:
         "canonicalize": CANONICALIZE,
         "legalize": (MergePorts(), ShiftResets(), CheckRules()),
         "fit": (FitTimeConstants(),),
-        "structure": (MergeParallel(), AddBiasSources(), AlignDelays(), SplitSigns()),
+        "structure": (MergeParallel(), AddBiasSources(), AddCarries(), AlignDelays(), SplitSigns()),
         "quantize": (QuantizeWeights(),),
         "partition": (MakeGroups(), CutGroups()),
         "place": (PlaceCores(),),
@@ -56,4 +57,5 @@ TARGET = Target(
     device=_device,
     report=resources,
     config_type=Loihi2Configuration,
+    knobs=knobs,
 )

@@ -43,7 +43,7 @@ class QuantizeWeights:
             unit = _unit(network, pop, context)
             ways = ways_into(network, pop, unit, context)
             lava = context.options.conversion == "lava"
-            mantissa, chosen = literal(ways, context) if lava else fitted(pop, ways, unit, context)
+            mantissa, chosen = literal(ways, context) if lava else fitted(network, pop, ways, unit, context)
             populations.append(with_registers(pop, unit, mantissa, context))
             for c in chosen:
                 quantized[c.way.proj.name] = _quantized(c, unit, mantissa, context)

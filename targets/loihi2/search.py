@@ -6,11 +6,12 @@ import numpy as np
 
 from nirhw.balance import drive_error
 from nirhw.diagnostics import error
-from nirhw.network import Population
+from nirhw.network import Network, Population
 from nirhw.operators import Array
 from nirhw.pipeline import Context
 
 from .formats import INTEGRATOR_STEPS, UNIT
+from .knobs import tuned_register
 from .registers import bias_exponent_max
 from .room import STATE_MAX, head_room, model_of, reach_of
 from .structure import SOURCE
@@ -22,10 +23,13 @@ TRIES = 64
 SAMPLE = 300_000
 
 
-def fitted(pop: Population, ways: list[Way], unit: Array, context: Context) -> tuple[int, list[Chosen]]:
+def fitted(network: Network, pop: Population, ways: list[Way], unit: Array, context: Context) -> tuple[int, list[Chosen]]:
     """Return the threshold register and the integers of all ways."""
     top, full = _largest_mantissa(pop, ways, unit, context)
     mantissa, exponents = _search(ways, top, context)
+    turned = tuned_register(mantissa, pop, network, context)
+    if turned != mantissa:
+        mantissa, exponents = turned, _fine_exponents(ways, turned)[0]
     while True:
         chosen = [Chosen(w, _integers(w, mantissa, e, context).astype(np.int64), e) for w, e in zip(ways, exponents, strict=True)]
         if not _overflows(pop, chosen, mantissa, context):
@@ -95,7 +99,7 @@ def _most(values: Array) -> float:
 
 
 def _search(ways: list[Way], top: int, context: Context) -> tuple[int, list[int]]:
-    """Return the mantissa within an octave below ``top`` with the least squared error of weights, and the exponents."""
+    """Return the mantissa within an octave below ``top`` with the least drive error, and the exponents."""
     used = [w for w in ways if w.largest > 0]
     if not used:
         return top, [0] * len(ways)
@@ -108,18 +112,24 @@ def _search(ways: list[Way], top: int, context: Context) -> tuple[int, list[int]
     best: tuple[float, int, list[int]] | None = None
     spread = np.geomspace(max(1.0, top / 2.0), top, TRIES)
     for mantissa in np.unique(np.concatenate([spread, *(_lossless(w, top) for w in used)]).astype(np.int64)).tolist():
-        exponents, loss = [], 0.0
-        for way in ways:
-            plain = way.exponent(mantissa, way.largest)
-            # clipping is weighed where all weights are looked at
-            tried = {plain, max(plain - 1, 0)} if way.values.size <= SAMPLE else {plain}
-            losses = {e: _loss(way, mantissa, e) for e in tried}
-            exponents.append(min(losses, key=lambda e: (losses[e], e)))
-            loss += losses[exponents[-1]]
+        exponents, loss = _fine_exponents(ways, mantissa)
         if best is None or loss < best[0] * (1.0 - 1e-9):
             best = loss, mantissa, exponents
     assert best is not None  # there is at least one candidate
     return best[1], best[2]
+
+
+def _fine_exponents(ways: list[Way], mantissa: int) -> tuple[list[int], float]:
+    """Return the exponents with the least drive error at a threshold register, and that error."""
+    exponents, loss = [], 0.0
+    for way in ways:
+        plain = way.exponent(mantissa, way.largest)
+        # clipping is weighed where all weights are looked at
+        tried = {plain, max(plain - 1, 0)} if way.values.size <= SAMPLE else {plain}
+        losses = {e: _loss(way, mantissa, e) for e in tried}
+        exponents.append(min(losses, key=lambda e: (losses[e], e)))
+        loss += losses[exponents[-1]]
+    return exponents, loss
 
 
 def _lossless(way: Way, top: int) -> Array:

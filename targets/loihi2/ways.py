@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from nirhw.balance import balanced
+from nirhw.calibration.gains import tuned_weights
 from nirhw.network import Network, Population, Projection
 from nirhw.operators import Array
 from nirhw.pipeline import Context
@@ -16,7 +17,7 @@ from nirhw.pipeline import Context
 from .config import Int
 from .convolution import SharedKernel, shared_kernel
 from .formats import WeightFormat, weight_format
-from .structure import SOURCE
+from .structure import CARRY_SUFFIX, SOURCE
 
 #: largest integer weight
 ONE_SIGN_MAX = 255
@@ -121,6 +122,8 @@ def _way(network: Network, pop: Population, proj: Projection, unit: Array, conte
     truncate = options.rounding == "truncate" or options.conversion == "lava"
     bits = min(options.weight_bits, context.hardware["weight_bits_max"])
     kernel = _kernel_of(network, proj, scale, context)
+    if kernel is not None:
+        kernel = replace(kernel, weight=tuned_weights(kernel.weight, proj, network, context))
     # a kernel has no exponent, so one weight may be worth as many thresholds as there are integers
     if kernel is not None and np.abs(kernel.weight).max(initial=0.0) < ONE_SIGN_MAX // 2:
         values = kernel.weight.ravel()
@@ -128,6 +131,8 @@ def _way(network: Network, pop: Population, proj: Projection, unit: Array, conte
     matrix = proj.operator.matrix.copy()
     matrix.sort_indices()
     matrix.data = matrix.data * np.repeat(scale, np.diff(matrix.indptr))
+    if not proj.name.endswith(CARRY_SUFFIX):
+        matrix.data = tuned_weights(matrix.data, proj, network, context)
     top = 0 if options.netx else context.hardware["weight_exponent_max"]
     # the constant drive is no guess: its weights always have all bits
     bits = context.hardware["weight_bits_max"] if proj.source == SOURCE else bits
