@@ -241,7 +241,7 @@ class SplitSigns:
             for proj in ways:
                 scale = context.record.weight_scale[name, proj.port]
                 split += [proj] if _is_shared(proj, context) else _by_sign(proj, scale)
-            parts.extend(split if forced or _fits_one_core(split, context) else ways)
+            parts.extend(split if forced or fits_one_core(split, context) else ways)
         return replace(network, projections=tuple(parts))
 
 
@@ -267,7 +267,7 @@ def _by_sign(proj: Projection, scale: Array) -> list[Projection]:
     return parts
 
 
-def _fits_one_core(ways: list[Projection], context: Context) -> bool:
+def fits_one_core(ways: list[Projection], context: Context) -> bool:
     """Whether sparse synapses of all ``ways`` into a population fit one core, if no weight becomes zero."""
     hardware, bits, axons = context.hardware, 0, 0
     for proj in ways:

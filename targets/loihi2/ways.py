@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nirhw.balance import balanced
+from nirhw.balance import balanced, drive_error
 from nirhw.calibration.gains import tuned_weights
 from nirhw.network import Network, Population, Projection
 from nirhw.operators import Array
@@ -21,6 +21,12 @@ from .structure import CARRY_SUFFIX, SOURCE
 
 #: largest integer weight
 ONE_SIGN_MAX = 255
+#: weights of a matrix that are looked at where many registers are tried
+SAMPLE = 300_000
+#: what the squared error of a weight counts whose source always fires, against one that fires at 5 % over 20 steps
+ALWAYS = 400.0
+#: products that are held in memory at once
+AT_ONCE = 200_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +42,7 @@ class Way:
         bits: bits of a weight.
         peak: largest payload of a spike.
         top_exponent: largest exponent: lava's Conv has none.
+        origin: name of the projection of which this is a part; empty where it is all of it.
     """
 
     proj: Projection
@@ -46,6 +53,7 @@ class Way:
     bits: int
     peak: int
     top_exponent: int
+    origin: str = ""
 
     @cached_property
     def largest(self) -> float:
@@ -155,3 +163,32 @@ def _uniform(pop: Population) -> bool:
     codes = [c for c in (pop.codes.get("du"), pop.codes.get("dv")) if c is not None]
     levels = pop.threshold is None or np.all(pop.threshold > 0) or not np.any(pop.threshold)
     return bool(levels) and all(np.all(c == c[0]) for c in codes)
+
+
+def sampled(way: Way) -> Array:
+    """Return the weights, of very many an evenly spaced part."""
+    return way.values[:: -(-way.values.size // SAMPLE)] if way.values.size else way.values
+
+
+def drive_losses(way: Way, mantissa: Int, exponent: Int) -> Array:
+    """Return the drive error of a way in units of its threshold, by pair of ``mantissa`` and ``exponent``, ``(pairs,)``.
+
+    Of very many weights a part is looked at, and their single errors only.  A constant drive is held by two connections to a
+    whole unit, whatever the exponent of the first one, and what is lost then is lost in every step.
+    """
+    if way.proj.source == SOURCE:
+        lost = np.rint(way.values * mantissa[:, None]) / mantissa[:, None] - way.values
+        return np.asarray(ALWAYS * (lost**2).sum(axis=1))
+    values, found = sampled(way), np.zeros(mantissa.size)
+    at_once = max(1, AT_ONCE // max(values.size, 1))
+    for first in range(0, mantissa.size, at_once):
+        some = slice(first, first + at_once)
+        unit = (2.0 ** exponent[some] / mantissa[some])[:, None]
+        lost = way.format.nearest(values / unit) * unit - values
+        if values.size == way.values.size:
+            pair = np.arange(unit.size)[:, None]
+            errors = drive_error(lost.ravel(), (way.row + pair * way.rows).ravel(), unit.size * way.rows)
+            found[some] = errors.reshape(unit.size, way.rows).sum(axis=1)
+        else:
+            found[some] = (lost**2).sum(axis=1) * (way.values.size / values.size)
+    return found
