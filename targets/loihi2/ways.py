@@ -173,11 +173,13 @@ def sampled(way: Way) -> Array:
 def drive_losses(way: Way, mantissa: Int, exponent: Int) -> Array:
     """Return the drive error of a way in units of its threshold, by pair of ``mantissa`` and ``exponent``, ``(pairs,)``.
 
-    Of very many weights a part is looked at, and their single errors only.  A constant drive is held by two connections to a
-    whole unit, whatever the exponent of the first one, and what is lost then is lost in every step.
+    Of very many weights a part is looked at, and their single errors only.  Of a constant drive a second connection
+    holds what the first one rounds away, and what is lost then is lost in every step.
     """
     if way.proj.source == SOURCE:
-        lost = np.rint(way.values * mantissa[:, None]) / mantissa[:, None] - way.values
+        step, wanted = 2.0 ** exponent[:, None], way.values * mantissa[:, None]
+        first = way.format.nearest(wanted / step) * step
+        lost = (first + np.clip(np.rint(wanted - first), -ONE_SIGN_MAX, ONE_SIGN_MAX) - wanted) / mantissa[:, None]
         return np.asarray(ALWAYS * (lost**2).sum(axis=1))
     values, found = sampled(way), np.zeros(mantissa.size)
     at_once = max(1, AT_ONCE // max(values.size, 1))
