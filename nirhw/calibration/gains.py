@@ -20,8 +20,8 @@ from nirhw.pipeline import Context
 PHRASES = {
     "input": "weights of inputs",
     "forward": "weights from hidden to hidden neurons that close no loop",
-    "excitatory": "positive weights in loops of hidden neurons",
-    "inhibitory": "negative weights in loops of hidden neurons",
+    "excitatory": "positive weights in loops of neurons",
+    "inhibitory": "negative weights in loops of neurons",
     "output": "weights to output neurons",
 }
 
@@ -36,7 +36,8 @@ def kinds_between(source: str, target: str, analog: bool, loop: bool) -> tuple[s
     """Return the kinds of a projection's weights: one, or that of the positive and that of the negative weights.
 
     Args:
-        source, target: layers of its ends: "input", "hidden" or "output".
+        source: layer from which it comes: "input", "hidden" or "output".
+        target: layer in which it ends.
         analog: whether the target sends no spikes; a gain on an analog output is a change of its unit, so it has no knob.
         loop: whether it closes a loop.
     """

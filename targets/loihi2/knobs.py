@@ -12,12 +12,12 @@ from nirhw.calibration.knobs import Knob
 from nirhw.network import Network, Population
 from nirhw.pipeline import Context
 
-#: largest factor on weights, either way
-GAIN = 1.3
+#: largest factor on weights, either way, and where neurons lose at a reset what the network keeps
+GAIN, GAIN_LOSING = 1.15, 1.3
 #: largest constant drive, in thresholds a step
-OFFSET = 0.02
+OFFSET = 0.01
 #: smallest threshold register, as a share of the one that level 1 chooses
-REGISTER = 0.6
+REGISTER = 0.8
 #: most that a spike gives back to its neuron, in thresholds, and where a search begins
 CARRY = 0.5
 CARRIED = 0.1
@@ -29,7 +29,8 @@ def knobs(network: Network, context: Context) -> tuple[Knob, ...]:
         return ()
     layer = layers_of(network)
     kinds = (kind for found in kinds_of(network).values() for kind in found)
-    found = [*gain_knobs(kinds, 1.0 / GAIN, GAIN), *drive_knobs(network, OFFSET)]
+    gain = GAIN_LOSING if any(loses_excess(p, context) for p in network.populations.values()) else GAIN
+    found = [*gain_knobs(kinds, 1.0 / gain, gain), *drive_knobs(network, OFFSET)]
     for name in sorted(set(layer.values()) - {"input"}):
         members = [p for p in network.populations.values() if layer[p.name] == name]
         found.append(Knob(f"register.{name}", 1.0, REGISTER, 1.0, "log", f"factor on the threshold register of {name} neurons"))

@@ -64,7 +64,8 @@ def _parts(way: Way, mantissa: int, exponent: int, most: int) -> list[tuple[Way,
 
 def _is_fine(way: Way, mantissa: int, exponent: int) -> bool:
     signal = float((way.values**2).sum())
-    return float(drive_losses(way, np.array([mantissa]), np.array([exponent]))[0]) <= signal * 10.0 ** (-ENOUGH_DB / 10.0)
+    (loss,) = drive_losses(way, np.array([mantissa]), np.array([exponent])).tolist()
+    return bool(loss <= signal * 10.0 ** (-ENOUGH_DB / 10.0))
 
 
 def _exponents(count: np.ndarray, most: int) -> list[int]:

@@ -88,7 +88,9 @@ def _split(pop: Population, layer: Mapping[str, str], context: Context) -> tuple
                 "a bias enters the membrane at once instead of through its synapse; equal after the synapse has settled",
             )
     for k, onset in enumerate(port.onsets):
-        wires.append(_wire(pop, port, f"onset{k}", factor * onset.drive, np.broadcast_to(onset.step, (pop.size,)).astype(np.int64)))
+        wires.append(
+            _wire(pop, port, f"onset{k}", factor * onset.drive, np.broadcast_to(onset.step, (pop.size,)).astype(np.int64))
+        )
     bare = replace(port, bias=frozen(np.zeros(pop.size)), onsets=())
     return pop.with_port(bare), wires, np.asarray(constant + lift, float)
 
@@ -135,7 +137,10 @@ class AddCarries:
             if share > 0.0:
                 wires.append(_carry(pop, share))
                 context.deviate(
-                    "rounded", "reset-carry", pop.nodes, f"a spike gives {share:.3g} thresholds back, in place of what the reset drops"
+                    "rounded",
+                    "reset-carry",
+                    pop.nodes,
+                    f"a spike gives {share:.3g} thresholds back, in place of what the reset drops",
                 )
         return replace(network, projections=(*network.projections, *wires)) if wires else network
 
@@ -150,7 +155,9 @@ def _carry(pop: Population, share: float) -> Projection:
     weight = share * pop.threshold * (1.0 - kept) / (port.gain * pop.membrane.gain)
     operator = Sparse(pop.shape, pop.shape, weight=diags_array(weight).tocsr())
     delay = frozen(np.ones((), np.int64), np.int64)
-    return Projection(f"{pop.name}{CARRY_SUFFIX}", pop.name, pop.name, port.name, operator, delay, recurrent=True, nodes=pop.nodes)
+    return Projection(
+        f"{pop.name}{CARRY_SUFFIX}", pop.name, pop.name, port.name, operator, delay, recurrent=True, nodes=pop.nodes
+    )
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """What calibration may turn on SpiNNaker2.
 
-Membranes, thresholds and offsets are floats, so all that is lost is in the rounded weights: gains and offsets mend what it does to
-a layer as a whole, and a scale of its own gives each layer another draw of the rounding.
+Membranes, thresholds and offsets are floats, so all that is lost is in the rounded weights: gains and offsets mend what that does
+to a layer as a whole, and a scale of its own gives each layer another draw of the rounding.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from nirhw.network import Network, Population
 from nirhw.pipeline import Context
 
 #: largest factor on weights, either way
-GAIN = 1.3
+GAIN = 1.2
 #: largest constant drive, in thresholds a step
-OFFSET = 0.02
+OFFSET = 0.01
 #: largest factor on the scale of a layer's weights, either way: above 1 more of them are clipped
-RANGE = 1.4
+RANGE = 1.3
 
 
 def knobs(network: Network, context: Context) -> tuple[Knob, ...]:

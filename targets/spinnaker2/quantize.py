@@ -153,7 +153,8 @@ def _scale(rows: list[_Row], pop: Population, group: NDArray[np.int64], grid: Gr
         part = np.concatenate([np.zeros(0, np.int64), *(k * count + group[r.post] for k, r in enumerate(rows))])
 
         def loss(lost: Array) -> Array:
-            return drive_error(lost, part, len(rows) * count).reshape(len(rows), count).sum(axis=0)
+            by_part = drive_error(lost, part, len(rows) * count).reshape(len(rows), count)
+            return np.asarray(by_part.sum(axis=0))
 
         found = np.where(np.isfinite(exact), exact, least_error_scale(weights, key, found, grid, loss=loss))
     if options.vendor:

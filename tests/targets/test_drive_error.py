@@ -21,7 +21,11 @@ from tests import builders as b
 def received(layer: Any, shape: tuple[int, ...], out: tuple[int, ...], threshold: float, target: str, options: Any) -> Any:
     """Return what a spike of each source adds to each membrane, ``[source, target]``: on the chip and in the network."""
     neuron = nir.LIF(
-        tau=np.full(out, 8 * b.DT), r=np.full(out, 8.0), v_leak=np.zeros(out), v_threshold=np.full(out, threshold), v_reset=np.zeros(out)
+        tau=np.full(out, 8 * b.DT),
+        r=np.full(out, 8.0),
+        v_leak=np.zeros(out),
+        v_threshold=np.full(out, threshold),
+        v_reset=np.zeros(out),
     )
     model = nirhw.compile(b.chain(shape, out, w=layer, n=neuron), target, dt=b.DT, reset="zero", options=options)
     size = int(np.prod(shape))
@@ -96,7 +100,9 @@ def test_every_population_of_loihi2(
     threshold = 4.0 * np.abs(weight).sum() + 1.0
     given_options = {"weight_bits": bits, "signs": signs, "ranges": ranges}
     ours, plain = (
-        drive_error(*received(nir.Linear(weight), (pre,), (post,), threshold, "loihi2", {**given_options, "scaling": scaling})).sum()
+        drive_error(
+            *received(nir.Linear(weight), (pre,), (post,), threshold, "loihi2", {**given_options, "scaling": scaling})
+        ).sum()
         for scaling in ("error", "max")
     )
     assert ours <= plain * (1 + 1e-4) + 1e-9
@@ -109,9 +115,7 @@ def test_an_outlier_does_not_silence_the_rest_on_loihi2(bits: int) -> None:
     weight[2, 7] = 20.0
     found = {}
     for ranges in (1, 4):
-        chip, meant = received(
-            nir.Linear(weight), (40,), (8,), 100.0, "loihi2", {"weight_bits": bits, "ranges": ranges}
-        )
+        chip, meant = received(nir.Linear(weight), (40,), (8,), 100.0, "loihi2", {"weight_bits": bits, "ranges": ranges})
         found[ranges] = drive_error(chip, meant).sum()
         assert abs(chip[7, 2] - 20.0) < 20.0 * 2.0**-bits
     assert found[4] < 0.25 * found[1]
