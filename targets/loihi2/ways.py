@@ -177,8 +177,8 @@ def drive_losses(way: Way, mantissa: Int, exponent: Int) -> Array:
     holds what the first one rounds away, and what is lost then is lost in every step.
     """
     if way.proj.source == SOURCE:
-        unit, wanted = 2.0 ** exponent[:, None], way.values * mantissa[:, None]
-        first = way.format.nearest(wanted / unit) * unit
+        wanted = way.values * mantissa[:, None]
+        first = way.format.nearest(wanted / 2.0 ** exponent[:, None]) * 2.0 ** exponent[:, None]
         lost = (first + np.clip(np.rint(wanted - first), -ONE_SIGN_MAX, ONE_SIGN_MAX) - wanted) / mantissa[:, None]
         return np.asarray(ALWAYS * (lost**2).sum(axis=1))
     values, found = sampled(way), np.zeros(mantissa.size)
