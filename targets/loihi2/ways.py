@@ -183,8 +183,8 @@ def drive_losses(way: Way, mantissa: Int, exponent: Int) -> Array:
         return np.asarray(ALWAYS * (lost**2).sum(axis=1))
     values, found = sampled(way), np.zeros(mantissa.size)
     at_once = max(1, AT_ONCE // max(values.size, 1))
-    for first in range(0, mantissa.size, at_once):
-        some = slice(first, first + at_once)
+    for begin in range(0, mantissa.size, at_once):
+        some = slice(begin, begin + at_once)
         unit = (2.0 ** exponent[some] / mantissa[some])[:, None]
         lost = way.format.nearest(values / unit) * unit - values
         if values.size == way.values.size:
