@@ -50,7 +50,7 @@ class Score:
     by_sample: Array = field(default_factory=lambda: np.zeros(0))
 
     def clearly_above(self, other: Score) -> bool:
-        """Return whether the gain over another score on the same samples is beyond chance: more than ``CLEAR`` standard errors."""
+        """Return whether the gain over another score of the same samples is more than ``CLEAR`` standard errors."""
         if self.by_sample.size != other.by_sample.size:
             return self.value > other.value
         gain = self.by_sample - other.by_sample
