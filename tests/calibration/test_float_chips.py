@@ -159,18 +159,18 @@ def samples(number: int = 48) -> np.ndarray:
 def test_calibration_compiles_what_it_found_and_says_so(chip: str, options: dict[str, Any]) -> None:
     arguments: dict[str, Any] = {"dt": b.DT, "reset": "subtract", "options": options}
     plain = nirhw.compile(recurrent(), chip, **arguments)
-    model = nirhw.compile(recurrent(), chip, calibration=samples(100), budget=30, **arguments)
+    model = nirhw.compile(recurrent(), chip, calibration=samples(160), budget=60, **arguments)
     found = model.report.data["calibration"]
-    assert found["evaluations"] == 30 and found["search_value"] > found["search_value_before"]
+    assert found["evaluations"] == 60 and found["search_value"] > found["search_value_before"]
     both = (found["search_hits"] + found["check"]["agreement"]["out"]["value"]) / 2
-    agreement = model.fidelity(samples(100)).agreement
+    agreement = model.fidelity(samples(160)).agreement
     assert agreement is not None and agreement.value == pytest.approx(both)
     assert any(d.rule == "calibration" for d in model.deviations)
     assert (
-        nirhw.compile(recurrent(), chip, calibration=samples(100), budget=1, **arguments).config.to_json()
+        nirhw.compile(recurrent(), chip, calibration=samples(160), budget=1, **arguments).config.to_json()
         == plain.config.to_json()
     )
-    again = nirhw.compile(recurrent(), chip, calibration=samples(100), budget=30, **arguments)
+    again = nirhw.compile(recurrent(), chip, calibration=samples(160), budget=60, **arguments)
     assert again.to_bytes() == model.to_bytes()
 
 
@@ -179,7 +179,7 @@ def test_the_carry_brings_rates_back_that_the_hard_reset_takes() -> None:
     seen, unseen = (np.load(folder / f"vowels_{name}.npz")["spikes"][::2] for name in ("calibration", "test"))
     arguments: dict[str, Any] = {"dt": b.DT, "reset": "subtract"}
     plain = nirhw.compile(folder / "vowels_cubalif.nir", "loihi2", **arguments)
-    model = nirhw.compile(folder / "vowels_cubalif.nir", "loihi2", calibration=seen, budget=30, **arguments)
+    model = nirhw.compile(folder / "vowels_cubalif.nir", "loihi2", calibration=seen, budget=60, **arguments)
     assert ("rounded", "reset-carry") in {(d.kind, d.rule) for d in model.deviations}
     assert model.fidelity(unseen).count_error < 0.8 * plain.fidelity(unseen).count_error
 
