@@ -58,4 +58,5 @@ TARGET = Target(
     report=resources,
     config_type=Loihi2Configuration,
     knobs=knobs,
+    level_options={0: {"scaling": "max", "ranges": 1}},
 )

@@ -54,4 +54,5 @@ TARGET = Target(
     report=resources,
     config_type=SpiNNaker2Configuration,
     knobs=knobs,
+    level_options={0: {"scaling": "max"}},
 )

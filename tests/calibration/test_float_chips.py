@@ -147,6 +147,14 @@ def test_a_relay_s_weights_and_a_constant_drive_s_have_no_gain(chip: str) -> Non
     assert {k.name for k in bench.knobs} >= set(turned)
 
 
+@pytest.mark.parametrize("chip", CHIPS)
+def test_level_0_scales_by_the_largest_weight(chip: str) -> None:
+    def lowered(**more: Any) -> Any:
+        return nirhw.compile(recurrent(), chip, dt=b.DT, **more).config.to_json()
+
+    assert lowered(level=0) == lowered(options={"scaling": "max"}) != lowered()
+
+
 def samples(number: int = 48) -> np.ndarray:
     random = np.random.default_rng(0)
     return (random.random((number, 50, 5)) < random.uniform(0.02, 0.5, (number, 1, 5))).astype(np.uint8)

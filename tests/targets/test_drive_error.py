@@ -1,7 +1,7 @@
-"""Level 1 never loses to max scaling: what one spike does to every membrane, measured on the emulators of both float-free words.
+"""Level 1 never loses to max scaling: what one spike does to every membrane, measured on both emulators.
 
-The drive error of a neuron is the squared error of its weights plus the square of their sum, as :mod:`nirhw.balance` defines it;
-neurons that share a scale are judged together.
+The drive error of a neuron is the squared error of its weights plus the square of their sum, as :mod:`nirhw.balance` defines it,
+where Loihi 2 stores the signs apart for each sign; neurons that share a scale are judged together.
 """
 
 from __future__ import annotations
@@ -36,9 +36,10 @@ def received(layer: Any, shape: tuple[int, ...], out: tuple[int, ...], threshold
     return chip / scale, model.reference(x, record=["n"]).states["n"]["v"][:, 0].reshape(size, -1)
 
 
-def drive_error(chip: np.ndarray, meant: np.ndarray) -> np.ndarray:
+def drive_error(chip: np.ndarray, meant: np.ndarray, by_sign: bool = False) -> np.ndarray:
     lost = chip - meant
-    return (lost**2).sum(axis=0) + lost.sum(axis=0) ** 2
+    parts = [np.where(meant > 0, lost, 0.0), np.where(meant > 0, 0.0, lost)] if by_sign else [lost]
+    return np.asarray((lost**2).sum(axis=0) + sum(part.sum(axis=0) ** 2 for part in parts))
 
 
 def random_weights(seed: int, shape: tuple[int, ...], outlier: float, zeros: float) -> np.ndarray:
