@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from nirhw.balance import drive_error
 from nirhw.operators import Sparse
 from nirhw.pipeline import Context
 
@@ -59,13 +60,24 @@ def _parts(way: Way, mantissa: int, exponent: int, most: int) -> list[tuple[Way,
     if len(chosen) == 1:
         return whole
     where = np.searchsorted(chosen, needed)
-    return [(_part(way, where == k, e), e) for k, e in reversed(list(enumerate(chosen)))]
+    parts, lost = [], np.zeros(way.values.size)
+    for k, highest in reversed(list(enumerate(chosen))):
+        part = _part(way, where == k, highest)
+        unit, held = 2.0**highest / mantissa, way.values[where == k]
+        lost[where == k] = part.format.nearest(held / unit) * unit - held
+        parts.append((part, highest))
+    # weights of few bits can lie so badly on their octaves that clipping one grid is better
+    return parts if float(drive_error(lost, way.row, way.rows).sum()) < _loss(way, mantissa, exponent) else whole
 
 
 def _is_fine(way: Way, mantissa: int, exponent: int) -> bool:
     signal = float((way.values**2).sum())
+    return bool(_loss(way, mantissa, exponent) <= signal * 10.0 ** (-ENOUGH_DB / 10.0))
+
+
+def _loss(way: Way, mantissa: int, exponent: int) -> float:
     (loss,) = drive_losses(way, np.array([mantissa]), np.array([exponent])).tolist()
-    return bool(loss <= signal * 10.0 ** (-ENOUGH_DB / 10.0))
+    return float(loss)
 
 
 def _exponents(count: np.ndarray, most: int) -> list[int]:
