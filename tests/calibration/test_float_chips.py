@@ -162,7 +162,10 @@ def samples(number: int = 48) -> np.ndarray:
 
 @pytest.mark.parametrize(
     ("chip", "options"),
-    [("spinnaker2", {"application": "delay", "scaling": "percentile", "percentile": 60.0}), ("loihi2", {"weight_bits": 2})],
+    [
+        ("spinnaker2", {"application": "delay", "scaling": "percentile", "percentile": 60.0}),
+        ("loihi2", {"weight_bits": 3, "scaling": "percentile", "percentile": 60.0}),
+    ],
 )
 def test_calibration_compiles_what_it_found_and_says_so(chip: str, options: dict[str, Any]) -> None:
     arguments: dict[str, Any] = {"dt": b.DT, "reset": "subtract", "options": options}
