@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from nirhw.calibration.knobs import Knob
 from nirhw.diagnostics import Deviation, DeviationClass, Diagnostic, error, error_of
 from nirhw.hardware import Hardware
 from nirhw.network import Network
+
+if TYPE_CHECKING:
+    from nirhw.properties import Property
 
 #: in this order, for all targets
 STAGES = ("read", "canonicalize", "legalize", "fit", "structure", "quantize", "partition", "place", "lower", "verify")
@@ -96,6 +99,8 @@ class Target:
             cannot be calibrated.
         placement: fields of the record that the stages from ``partition`` on fill, which calibration keeps instead of running
             them again; empty where they are quick and depend on the weights.
+        properties: ``(canonical network, network after all passes, context) -> properties`` of the chip that
+            :func:`nirhw.diagnose` shows one by one; None where the target declares none.
         level_options: options that a level other than the default one implies, by level; the user's own win.
     """
 
@@ -112,6 +117,7 @@ class Target:
     knobs: Callable[[Network, Context], tuple[Knob, ...]] | None = None
     placement: tuple[str, ...] = ()
     level_options: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    properties: Callable[[Network, Network, Context], tuple[Property, ...]] | None = None
 
     def make_options(self, given: Mapping[str, Any]) -> Any:
         """Return the options dataclass filled with ``given``.

@@ -26,7 +26,7 @@ DEMO = Path(__file__).parents[1] / "demo" / "networks"
 VOWELS, VOWELS_TEST = DEMO / "vowels_cubalif.nir", DEMO / "vowels_test.npz"
 DIGITS = DEMO / "digits_conv_if.nir"
 XYLO = ("--target", "xylo", "--reset", "subtract")
-COMMANDS = ("check", "compile", "inspect", "emulate", "report", "targets", "doctor")
+COMMANDS = ("check", "compile", "inspect", "emulate", "diagnose", "report", "targets", "doctor")
 HOSTILE = "[red]x[/red]\x1b[2J\x1b]0;owned\x07\u202e"
 
 

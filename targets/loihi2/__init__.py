@@ -19,6 +19,7 @@ from .lower import lower
 from .options import Loihi2Options, Loihi2Record
 from .partition import CutGroups
 from .place import PlaceCores
+from .properties import properties
 from .quantize import QuantizeWeights
 from .resources import resources
 from .structure import AddBiasSources, AddCarries, AlignDelays, SplitSigns
@@ -59,4 +60,5 @@ TARGET = Target(
     config_type=Loihi2Configuration,
     knobs=knobs,
     level_options={0: {"scaling": "max", "ranges": 1}},
+    properties=properties,
 )

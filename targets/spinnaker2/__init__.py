@@ -19,6 +19,7 @@ from .lower import lower
 from .options import SpiNNaker2Options, SpiNNaker2Record
 from .partition import CutPopulations
 from .place import PlaceSlices
+from .properties import properties
 from .quantize import QuantizeWeights
 from .resources import resources
 from .structure import AlignDelays
@@ -55,4 +56,5 @@ TARGET = Target(
     config_type=SpiNNaker2Configuration,
     knobs=knobs,
     level_options={0: {"scaling": "max"}},
+    properties=properties,
 )
