@@ -85,8 +85,13 @@ class Way:
 
     def exponent(self, mantissa: float, size: float) -> int:
         """Return the smallest exponent at which a weight of ``size`` fits the format."""
-        need = size * mantissa / self.format.largest
-        return int(np.clip(np.ceil(np.log2(need) - 1e-12), 0, self.top_exponent)) if need > 0 else 0
+        return int(self.exponents(np.array([mantissa]), size)[0])
+
+    def exponents(self, mantissa: Array | Int, size: float) -> Int:
+        """Return the same for every ``mantissa``."""
+        with np.errstate(divide="ignore"):
+            octaves = np.log2(size * mantissa / self.format.largest)
+        return np.clip(np.ceil(octaves - 1e-12), 0, self.top_exponent).astype(np.int64)
 
     def rounded(self, mantissa: float, exponent: int) -> Array:
         """Return the integers for ``mantissa`` and ``exponent``, as whole floats."""
