@@ -6,6 +6,7 @@ of each, so that dense and sparse tensors take the same path.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,7 +76,14 @@ def percentile_scale(weights: Array, row: NDArray[np.int64], rows: int, grid: Gr
     return scale
 
 
-def least_error_scale(weights: Array, row: NDArray[np.int64], start: Array, grid: Grid, cap: Array | float = np.inf) -> Array:
+def least_error_scale(
+    weights: Array,
+    row: NDArray[np.int64],
+    start: Array,
+    grid: Grid,
+    cap: Array | float = np.inf,
+    loss: Callable[[Array], Array] | None = None,
+) -> Array:
     """Return the scale by row with the least squared error of its weights, among shares of the range around ``start``.
 
     Args:
@@ -84,6 +92,7 @@ def least_error_scale(weights: Array, row: NDArray[np.int64], start: Array, grid
         start: scale by row that clips nothing, finite.
         grid: integers of the chip.
         cap: largest scale by row.
+        loss: returns what counts as the error of every row instead, for the errors of all weights.
 
     Returns:
         The scale by row; ``start`` itself is among the candidates, so the error is never larger than at ``start``.
@@ -92,7 +101,8 @@ def least_error_scale(weights: Array, row: NDArray[np.int64], start: Array, grid
     for share in RANGE_FACTORS:
         tried = np.minimum(start / share, cap)
         factor = tried[row]
-        error = np.bincount(row, (grid.nearest(weights * factor) / factor - weights) ** 2, minlength=start.size)
+        lost = grid.nearest(weights * factor) / factor - weights
+        error = loss(lost) if loss else np.bincount(row, lost**2, minlength=start.size)
         better = error < least * (1.0 - 1e-9)
         best, least = np.where(better, tried, best), np.where(better, error, least)
     return best
