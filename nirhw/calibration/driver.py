@@ -44,6 +44,8 @@ TURNS = (0.5, 1.0)
 NEAR = (0.05, 0.02)
 #: rounds of trims on each rung of a ladder, and what a higher rung must gain to be worth its cost
 RUNG_ROUNDS, WORTH = 5, 0.01
+#: most of the budget that a ladder may take
+LADDERS = 0.25
 
 
 @dataclass(frozen=True)
@@ -310,7 +312,7 @@ class _Hunt:
     def _climb_ladders(self, float_network: Recorded) -> None:
         """Try the rungs of each ladder, with trims of their own; keep the lowest that is about as good as the best."""
         for knob in self.trial.knobs:
-            if knob.kind != "ladder" or self.budget - self.evaluations < RUNG_ROUNDS:
+            if knob.kind != "ladder" or RUNG_ROUNDS * len(knob.rungs()) > LADDERS * self.budget:
                 continue
             _, observed = self.trial.observe(self.best)
             self.evaluations += 1
