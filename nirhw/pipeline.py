@@ -7,14 +7,19 @@ and the functions that make, check and run a configuration.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from nirhw.calibration.knobs import Knob
 from nirhw.diagnostics import Deviation, DeviationClass, Diagnostic, error, error_of
+from nirhw.fits import DriveFit
 from nirhw.hardware import Hardware
 from nirhw.network import Network
+from nirhw.numerics import RANGE_FACTORS
+
+if TYPE_CHECKING:
+    from nirhw.calibration.activity import Activity
 
 #: in this order, for all targets
 STAGES = ("read", "canonicalize", "legalize", "fit", "structure", "quantize", "partition", "place", "lower", "verify")
@@ -32,6 +37,9 @@ class Context:
         deviations: the ledger so far.
         findings: warnings so far.
         tuning: value by knob of the target, where calibration turned it; read it by :meth:`tuned`.
+        activity: what arrives at the neurons on recorded input, where there is some: weights are then rounded for it.
+        shares: ranges that a search for a scale tries, see :data:`nirhw.numerics.RANGE_FACTORS`.
+        drives: what rounding for the recorded activity changed.
     """
 
     hardware: Hardware
@@ -40,6 +48,9 @@ class Context:
     deviations: list[Deviation] = field(default_factory=list)
     findings: list[Diagnostic] = field(default_factory=list)
     tuning: Mapping[str, float] = field(default_factory=dict)
+    activity: Activity | None = None
+    shares: Sequence[float] = RANGE_FACTORS
+    drives: list[DriveFit] = field(default_factory=list)
 
     def tuned(self, knob: str, default: float) -> float:
         """Return the value of a knob: ``default`` unless calibration turned it."""

@@ -1,0 +1,268 @@
+"""Weights to integers so that what a neuron receives changes least, instead of each weight by itself.
+
+The error of a neuron's drive on recorded activity is the quadratic form ``e H e`` of the errors ``e`` of its weights with the
+second moment ``H`` of what arrives at them.  Weights are rounded one at a time and the error of each is fed forward to those
+that are still open (Frantar et al., GPTQ, ICLR 2023, from Hassibi & Stork, NeurIPS 1993); then single integers are moved
+wherever that lowers the form further.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from nirhw.fits import DriveFit
+from nirhw.network import Ints
+from nirhw.numerics import RANGE_FACTORS, Grid
+from nirhw.operators import Array
+
+#: added to the diagonal of a second moment, as a share of its mean: how far the recorded activity is trusted
+DAMPING = 0.05
+#: columns whose errors are fed forward at once
+BLOCK = 64
+#: rounds in which single integers are moved
+SWEEPS = 4
+#: products beyond which integers are not moved any more
+MOST_PRODUCTS = 2e10
+
+
+@dataclass(frozen=True, eq=False)
+class Moment:
+    """Second moment of what arrives at the weights of a row, ``[column, column]``, cut into blocks where it is very large.
+
+    Attributes:
+        parts: the blocks on the diagonal; moments between columns of different blocks count as 0.
+    """
+
+    parts: tuple[Array, ...]
+
+    @property
+    def columns(self) -> int:
+        """Number of weights of a row."""
+        return sum(p.shape[0] for p in self.parts)
+
+    def error(self, lost: Array) -> Array:
+        """Return the mean squared error of the drive by row, ``(rows,)``, for errors ``lost[row, column]`` of the weights."""
+        total, first = np.zeros(lost.shape[0]), 0
+        for part in self.parts:
+            some = lost[:, first : first + part.shape[0]]
+            total += np.einsum("rc,rc->r", some @ part, some)
+            first += part.shape[0]
+        return np.maximum(total, 0.0)
+
+    @cached_property
+    def steps(self) -> tuple[_Steps, ...]:
+        """How errors are fed forward in each block; worked out once."""
+        return tuple(_steps(part) for part in self.parts)
+
+
+@dataclass(frozen=True, eq=False)
+class _Steps:
+    """Order of the columns of a block, the damped moment in it, and the factor by which errors go to later columns."""
+
+    order: Ints
+    damped: Array
+    factor: Array
+
+    @property
+    def alone(self) -> Array:
+        """What an error costs that the columns after it have made up for as well as they can, in the columns' own order."""
+        cost = np.empty(self.order.size)
+        cost[self.order] = 1.0 / np.diagonal(self.factor) ** 2
+        return cost
+
+
+def _steps(moment: Array) -> _Steps:
+    diagonal = np.diagonal(moment)
+    mean = float(diagonal[diagonal > 0].mean()) if np.any(diagonal > 0) else 1.0
+    order = np.argsort(-diagonal, kind="stable")
+    damped = moment[np.ix_(order, order)] + np.diag(DAMPING * mean + np.where(diagonal[order] > 0, 0.0, mean))
+    inverse = np.linalg.inv(np.linalg.cholesky(damped))
+    # upper factor U of the inverse: inverse(damped) = U.T U
+    return _Steps(order, damped, np.ascontiguousarray(np.linalg.cholesky(inverse.T @ inverse).T))
+
+
+@dataclass(frozen=True, eq=False)
+class _Cells:
+    """The grid of every column: arrays ``(columns,)``."""
+
+    low: Array
+    high: Array
+    step: Array
+
+    @classmethod
+    def of(cls, grids: Sequence[tuple[Grid, int]]) -> _Cells:
+        """Return the cells of grids with the number of columns of each."""
+        counts = [n for _, n in grids]
+        return cls(*(np.repeat([float(getattr(g, k)) for g, _ in grids], counts) for k in ("low", "high", "step")))
+
+    def nearest(self, units: Array, column: int | slice | Ints = slice(None)) -> Array:
+        """Return ``units[row, column]`` on the grid."""
+        step = self.step[column]
+        return np.asarray(np.clip(np.rint(units / step) * step, self.low[column], self.high[column]))
+
+
+def compensated(weights: Array, grids: Sequence[tuple[Grid, int]], factor: Array, moment: Moment, keep_signs: bool = False) -> Array:
+    """Return integers whose errors make up for each other in the drive of every row.
+
+    Weights of 0 stay 0: a synapse that does not exist is not made.
+
+    Args:
+        weights: ``[row, column]``, in the network's units.
+        grids: integers of the chip, each with the number of columns that it holds; rounding is to the nearest.
+        factor: chip units per unit of weight, positive, broadcasts to ``[row, column]``.
+        moment: second moment of what arrives at the columns.
+        keep_signs: no integer has another sign than its weight.
+
+    Returns:
+        Whole floats ``[row, column]``.  By row, :meth:`Moment.error` is never larger than with all weights rounded to the nearest.
+    """
+    cells = _Cells.of(grids)
+    factor = np.broadcast_to(factor, weights.shape)
+    plain = np.where(weights != 0.0, cells.nearest(weights * factor), 0.0)
+    found, first = plain.copy(), 0
+    for part, steps in zip(moment.parts, moment.steps, strict=True):
+        columns = first + steps.order
+        first += part.shape[0]
+        problem = _Problem(weights[:, columns], factor[:, columns], cells, columns, keep_signs)
+        rounded = problem.fed_forward(steps)
+        if part.shape[0] ** 2 * weights.shape[0] <= MOST_PRODUCTS:
+            other = problem.allowed(plain[:, columns])
+            problem.settle(rounded, steps)
+            problem.settle(other, steps)
+            worse = problem.damped_error(other, steps) < problem.damped_error(rounded, steps)
+            rounded = np.where(worse[:, None], other, rounded)
+        found[:, columns] = rounded
+    before, after = (moment.error(q / factor - weights) for q in (plain, found))
+    return np.where((after <= before)[:, None], found, plain)
+
+
+def compensated_scale(
+    weights: Array,
+    grids: Sequence[tuple[Grid, int]],
+    unit: Array,
+    start: Array,
+    moment: Moment,
+    cap: Array | float = np.inf,
+    shares: Sequence[float] = RANGE_FACTORS,
+) -> tuple[Array, Array]:
+    """Return the scale by row with the least error of the drive, among shares of the range around ``start``, and the integers.
+
+    Args:
+        weights, grids, moment: as for :func:`compensated`.
+        unit: chip units that one unit of a column's integers stands for, broadcasts to ``[row, column]``.
+        start: chip units per unit of weight by row that clip nothing, ``(rows,)``.
+        cap: largest scale by row.
+        shares: of the range that are tried.
+
+    Returns:
+        Scale ``(rows,)`` and whole floats ``[row, column]``; the error is never larger than that of rounding to the nearest at
+        any of the scales, unless there are so many weights that only the likeliest one is tried.
+    """
+    tried = np.stack([np.minimum(start / s, cap) for s in shares])
+    if weights.size * weights.shape[1] * len(shares) > MOST_PRODUCTS:
+        tried = _likeliest(weights, grids, unit, tried, moment)[None]
+    count, rows = tried.shape
+    factor = (tried[:, :, None] / unit).reshape(count * rows, -1)
+    stacked = np.tile(weights, (count, 1))
+    integers = compensated(stacked, grids, factor, moment)
+    errors = moment.error(integers / factor - stacked).reshape(count, rows)
+    best = errors.argmin(axis=0)
+    row = np.arange(rows)
+    return tried[best, row], integers.reshape(count, rows, -1)[best, row]
+
+
+def _likeliest(weights: Array, grids: Sequence[tuple[Grid, int]], unit: Array, tried: Array, moment: Moment) -> Array:
+    """Return by row the scale of ``tried[candidate, row]`` at which errors that nothing makes up for are least."""
+    cells = _Cells.of(grids)
+    alone = np.concatenate([s.alone for s in moment.steps])
+    errors = []
+    for scale in tried:
+        factor = scale[:, None] / unit
+        errors.append(((cells.nearest(weights * factor) / factor - weights) ** 2) @ alone)
+    return np.asarray(tried[np.argmin(errors, axis=0), np.arange(tried.shape[1])])
+
+
+@dataclass(frozen=True, eq=False)
+class _Problem:
+    """Rows of weights of one block, columns in the order in which they are rounded."""
+
+    weights: Array
+    factor: Array
+    cells: _Cells
+    columns: Ints
+    keep_signs: bool
+
+    def allowed(self, integers: Array, column: int | slice = slice(None)) -> Array:
+        """Return the integers with absent synapses, and where asked for other signs, at 0."""
+        weights = self.weights[:, column]
+        gone = (integers * weights <= 0) if self.keep_signs else weights == 0.0
+        return np.where(gone, 0.0, integers)
+
+    def damped_error(self, integers: Array, steps: _Steps) -> Array:
+        lost = integers / self.factor - self.weights
+        return np.asarray(np.einsum("rc,rc->r", lost @ steps.damped, lost))
+
+    def fed_forward(self, steps: _Steps) -> Array:
+        """Return the integers after feeding each column's error to the later ones."""
+        wanted = self.weights.copy()
+        integers = np.zeros(wanted.shape)
+        factor, count = steps.factor, wanted.shape[1]
+        for first in range(0, count, BLOCK):
+            last = min(first + BLOCK, count)
+            fed = np.zeros((wanted.shape[0], last - first))
+            for j in range(first, last):
+                q = self.allowed(self.cells.nearest((wanted[:, j] * self.factor[:, j])[:, None], self.columns[j : j + 1]), slice(j, j + 1))
+                integers[:, j] = q[:, 0]
+                fed[:, j - first] = (wanted[:, j] - q[:, 0] / self.factor[:, j]) / factor[j, j]
+                wanted[:, j + 1 : last] -= np.outer(fed[:, j - first], factor[j, j + 1 : last])
+            wanted[:, last:] -= fed @ factor[first:last, last:]
+        return integers
+
+    def settle(self, integers: Array, steps: _Steps) -> None:
+        """Move single integers, in place, while that lowers the damped error of their row."""
+        slope = (integers / self.factor - self.weights) @ steps.damped
+        for _ in range(SWEEPS):
+            moved = False
+            for j in range(integers.shape[1]):
+                factor = self.factor[:, j]
+                best = integers[:, j] - slope[:, j] / steps.damped[j, j] * factor
+                q = self.allowed(self.cells.nearest(best[:, None], self.columns[j : j + 1]), slice(j, j + 1))[:, 0]
+                change = (q - integers[:, j]) / factor
+                rows = np.flatnonzero(change)
+                if rows.size:
+                    integers[:, j] = q
+                    slope[rows] += np.outer(change[rows], steps.damped[j])
+                    moved = True
+            if not moved:
+                return
+
+
+def drive_fit(
+    population: str,
+    weights: Array,
+    grids: Sequence[tuple[Grid, int]],
+    factor: Array,
+    integers: Array,
+    moments: Sequence[tuple[Ints, Moment]],
+) -> DriveFit:
+    """Return how far ``integers`` move the drive of a population, and how far rounding to the nearest would.
+
+    Args:
+        population: name.
+        weights, grids, factor: as for :func:`compensated`.
+        integers: ``[row, column]``.
+        moments: rows and the second moment of what arrives at them.
+    """
+    factor = np.broadcast_to(factor, weights.shape)
+    plain = np.where(weights != 0.0, _Cells.of(grids).nearest(weights * factor), 0.0)
+    sums = np.zeros(3)
+    for rows, moment in moments:
+        wanted = weights[rows]
+        values = (plain[rows] / factor[rows] - wanted, integers[rows] / factor[rows] - wanted, wanted)
+        sums += [moment.error(v).sum() for v in values]
+    nearest, error = np.sqrt(sums[:2] / max(sums[2], 1e-300))
+    return DriveFit(population, weights.shape[0], float(nearest), float(error))
