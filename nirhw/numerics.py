@@ -78,6 +78,11 @@ def percentile_scale(weights: Array, row: NDArray[np.int64], rows: int, grid: Gr
     return scale
 
 
+def scales_around(start: Array, shares: Sequence[float], cap: Array | float = np.inf) -> Array:
+    """Return the scales that shares of the range around ``start`` give, at most ``cap``, ``[share, row]``."""
+    return np.stack([np.minimum(start / share, cap) for share in shares])
+
+
 def least_error_scale(
     weights: Array,
     row: NDArray[np.int64],
@@ -100,8 +105,7 @@ def least_error_scale(
         The scale by row; ``start`` itself is among the candidates, so the error is never larger than at ``start``.
     """
     best, least = start, np.full(start.shape, np.inf)
-    for share in shares:
-        tried = np.minimum(start / share, cap)
+    for tried in scales_around(start, shares, cap):
         factor = tried[row]
         error = np.bincount(row, (grid.nearest(weights * factor) / factor - weights) ** 2, minlength=start.size)
         better = error < least * (1.0 - 1e-9)

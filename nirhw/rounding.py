@@ -16,7 +16,7 @@ import numpy as np
 
 from nirhw.fits import DriveFit
 from nirhw.network import Ints
-from nirhw.numerics import RANGE_FACTORS, Grid
+from nirhw.numerics import Grid
 from nirhw.operators import Array
 
 #: added to the diagonal of a second moment, as a share of its mean: how far the recorded activity is trusted
@@ -27,6 +27,8 @@ BLOCK = 64
 SWEEPS = 4
 #: products beyond which integers are not moved any more
 MOST_PRODUCTS = 2e10
+#: weights of a population, absent ones among them, beyond which each is rounded by itself
+MOST_CELLS = 30_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,46 +146,48 @@ def compensated_scale(
     weights: Array,
     grids: Sequence[tuple[Grid, int]],
     unit: Array,
-    start: Array,
+    tried: Array,
     moment: Moment,
-    cap: Array | float = np.inf,
-    shares: Sequence[float] = RANGE_FACTORS,
+    shared: bool = False,
+    keep_signs: bool = False,
 ) -> tuple[Array, Array]:
-    """Return the scale by row with the least error of the drive, among shares of the range around ``start``, and the integers.
+    """Return the scale with the least error of the drive, and the integers at it.
 
     Args:
-        weights, grids, moment: as for :func:`compensated`.
+        weights, grids, moment, keep_signs: as for :func:`compensated`.
         unit: chip units that one unit of a column's integers stands for, broadcasts to ``[row, column]``.
-        start: chip units per unit of weight by row that clip nothing, ``(rows,)``.
-        cap: largest scale by row.
-        shares: of the range that are tried.
+        tried: chip units per unit of weight, ``[candidate, row]``.
+        shared: all rows take the same candidate, instead of each its own.
 
     Returns:
-        Scale ``(rows,)`` and whole floats ``[row, column]``; the error is never larger than that of rounding to the nearest at
-        any of the scales, unless there are so many weights that only the likeliest one is tried.
+        Scale ``(rows,)`` and whole floats ``[row, column]``; the error, by row or shared, is never larger than that of rounding
+        to the nearest at any of the candidates, unless there are so many weights that only the likeliest one is worked out.
     """
-    tried = np.stack([np.minimum(start / s, cap) for s in shares])
-    if weights.size * weights.shape[1] * len(shares) > MOST_PRODUCTS:
-        tried = _likeliest(weights, grids, unit, tried, moment)[None]
+    if weights.size * weights.shape[1] * tried.shape[0] > MOST_PRODUCTS:
+        tried = _chosen(tried, _errors_alone(weights, grids, unit, tried, moment), shared)[None]
     count, rows = tried.shape
     factor = (tried[:, :, None] / unit).reshape(count * rows, -1)
     stacked = np.tile(weights, (count, 1))
-    integers = compensated(stacked, grids, factor, moment)
+    integers = compensated(stacked, grids, factor, moment, keep_signs)
     errors = moment.error(integers / factor - stacked).reshape(count, rows)
-    best = errors.argmin(axis=0)
-    row = np.arange(rows)
-    return tried[best, row], integers.reshape(count, rows, -1)[best, row]
+    return _chosen(tried, errors, shared), _chosen(integers.reshape(count, rows, -1), errors, shared)
 
 
-def _likeliest(weights: Array, grids: Sequence[tuple[Grid, int]], unit: Array, tried: Array, moment: Moment) -> Array:
-    """Return by row the scale of ``tried[candidate, row]`` at which errors that nothing makes up for are least."""
+def _chosen(values: Array, errors: Array, shared: bool) -> Array:
+    """Return of ``values[candidate, row, ...]`` those with the least of ``errors[candidate, row]``."""
+    best = np.full(errors.shape[1], errors.sum(axis=1).argmin()) if shared else errors.argmin(axis=0)
+    return values[best, np.arange(errors.shape[1])]
+
+
+def _errors_alone(weights: Array, grids: Sequence[tuple[Grid, int]], unit: Array, tried: Array, moment: Moment) -> Array:
+    """Return what errors cost that later columns make up for as well as they can, ``[candidate, row]``."""
     cells = _Cells.of(grids)
     alone = np.concatenate([s.alone for s in moment.steps])
     errors = []
     for scale in tried:
         factor = scale[:, None] / unit
         errors.append(((cells.nearest(weights * factor) / factor - weights) ** 2) @ alone)
-    return np.asarray(tried[np.argmin(errors, axis=0), np.arange(tried.shape[1])])
+    return np.array(errors)
 
 
 @dataclass(frozen=True, eq=False)

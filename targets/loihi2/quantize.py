@@ -17,6 +17,7 @@ from nirhw.network import Network, Population, Projection, Quantized
 from nirhw.operators import Array, Sparse, frozen
 from nirhw.pipeline import Context
 
+from .compensate import rounding_together
 from .registers import literal, with_registers
 from .room import record_head_room
 from .search import fitted
@@ -43,7 +44,8 @@ class QuantizeWeights:
             unit = _unit(network, pop, context)
             ways = ways_into(network, pop, unit, context)
             lava = context.options.conversion == "lava"
-            mantissa, chosen = literal(ways, context) if lava else fitted(pop, ways, unit, context)
+            together = rounding_together(network, pop, ways, context)
+            mantissa, chosen = literal(ways, context) if lava else fitted(pop, ways, unit, context, together)
             populations.append(with_registers(pop, unit, mantissa, context))
             for c in chosen:
                 quantized[c.way.proj.name] = _quantized(c, unit, mantissa, context)

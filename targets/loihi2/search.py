@@ -9,6 +9,7 @@ from nirhw.network import Population
 from nirhw.operators import Array
 from nirhw.pipeline import Context
 
+from .compensate import Together
 from .formats import INTEGRATOR_STEPS, UNIT
 from .registers import bias_exponent_max
 from .room import STATE_MAX, head_room, model_of, reach_of
@@ -20,12 +21,15 @@ TRIES = 64
 SAMPLE = 300_000
 
 
-def fitted(pop: Population, ways: list[Way], unit: Array, context: Context) -> tuple[int, list[Chosen]]:
-    """Return the threshold register and the integers of all ways."""
+def fitted(
+    pop: Population, ways: list[Way], unit: Array, context: Context, together: Together | None = None
+) -> tuple[int, list[Chosen]]:
+    """Return the threshold register and the integers of all ways, of which ``together`` may make better ones."""
     top, full = _largest_mantissa(pop, ways, unit, context)
     mantissa, exponents = _search(ways, top, context)
     while True:
         chosen = [Chosen(w, w.rounded(mantissa, e).astype(np.int64), e) for w, e in zip(ways, exponents, strict=True)]
+        chosen = chosen if together is None else together(chosen, mantissa)
         if not _overflows(pop, chosen, mantissa, context):
             break
         mantissa = int(mantissa * 0.97)  # rounding made the weights a little larger than they are

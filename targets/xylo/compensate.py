@@ -8,7 +8,7 @@ import numpy as np
 
 from nirhw.calibration.activity import Activity, columns_of, sets_of
 from nirhw.network import Ints, Network, Population
-from nirhw.numerics import Grid
+from nirhw.numerics import Grid, scales_around
 from nirhw.operators import Array
 from nirhw.pipeline import Context
 from nirhw.rounding import Moment, compensated, compensated_scale, drive_fit
@@ -57,7 +57,7 @@ def rounded_together(
     for rows, moment in moments:
         if context.options.scaling == "error":
             found[rows], integers[rows] = compensated_scale(
-                stacked[rows], grids, unit, scale[rows], moment, cap[rows], context.shares
+                stacked[rows], grids, unit, scales_around(scale[rows], context.shares, cap[rows]), moment
             )
         else:
             integers[rows] = compensated(stacked[rows], grids, scale[rows, None] / unit, moment)

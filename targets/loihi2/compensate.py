@@ -1,0 +1,141 @@
+"""Weights of a neuron, or of an output channel, rounded together for the recorded activity."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from nirhw.calibration.activity import Columns, Patches, columns_of, sets_of
+from nirhw.network import Ints, Network, Population
+from nirhw.numerics import Grid
+from nirhw.operators import Array
+from nirhw.pipeline import Context
+from nirhw.rounding import MOST_CELLS, Moment, compensated, drive_fit
+
+from .convolution import SharedKernel
+from .formats import WeightFormat, keeps
+from .structure import SOURCE
+from .ways import Chosen, Way
+
+#: integers of all ways for a threshold register, given those that are nearest
+Together = Callable[[list[Chosen], int], list[Chosen]]
+
+
+@dataclass(frozen=True, eq=False)
+class _Family:
+    """Ways whose weights share their rows: all matrices into a population, or all kernels over the same plane."""
+
+    members: list[int]
+    full: list[Array]
+    moments: list[tuple[Ints, Moment]]
+
+
+def rounding_together(network: Network, pop: Population, ways: list[Way], context: Context) -> Together | None:
+    """Return how the ways into a population are rounded for the recorded activity; None where nothing was recorded."""
+    options = context.options
+    if context.activity is None or options.rounding != "nearest" or options.conversion == "lava" or pop.role != "network":
+        return None
+    kinds: dict[tuple[int, int] | None, list[int]] = {}
+    for k, way in enumerate(ways):
+        if way.proj.source != SOURCE:  # what the constant drive rounds away, a second projection holds
+            kinds.setdefault(None if way.kernel is None else way.kernel.out_shape[1:], []).append(k)
+    families = [_family(network, pop, ways, members, context) for members in kinds.values()]
+    found = [f for f in families if f is not None]
+    if not found:
+        return None
+
+    def together(chosen: list[Chosen], mantissa: int) -> list[Chosen]:
+        made = list(chosen)
+        for family in found:
+            for k, integers in zip(family.members, _rounded(pop, family, chosen, mantissa, context), strict=True):
+                made[k] = replace(chosen[k], integers=integers.astype(np.int64))
+        return made
+
+    return together
+
+
+def _family(network: Network, pop: Population, ways: list[Way], members: list[int], context: Context) -> _Family | None:
+    cells = sum(_cells(ways[k]) for k in members)
+    if context.activity is None or cells > MOST_CELLS:
+        return None
+    full = [_spread(ways[k], ways[k].values) for k in members]
+    grain = pop.size // full[0].shape[0]
+    keep_u, keep_v = (keep[::grain] for keep in keeps(pop.codes["du"], pop.codes["dv"]))
+    moments = []
+    for rows, (kept, membrane) in sets_of(keep_u, keep_v):
+        columns = [_columns(ways[k], network, kept, context) for k in members]
+        moment = context.activity.second_moment(columns, membrane)
+        if moment is None:
+            return None
+        moments.append((rows, moment))
+    return _Family(members, full, moments)
+
+
+def _rounded(pop: Population, family: _Family, chosen: list[Chosen], mantissa: int, context: Context) -> list[Array]:
+    """Return the integers of the ways of a family, each as the values of its way."""
+    some = [chosen[k] for k in family.members]
+    widths = [f.shape[1] for f in family.full]
+    weights = np.concatenate(family.full, axis=1)
+    grids = [(_signed(c.way.format), n) for c, n in zip(some, widths, strict=True)]
+    factor = np.repeat([mantissa / 2.0**c.exponent for c in some], widths)[None]
+    integers = np.zeros(weights.shape)
+    for rows, moment in family.moments:
+        integers[rows] = compensated(weights[rows], grids, factor, moment)
+    context.drives.append(drive_fit(pop.name, weights, grids, factor, integers, family.moments))
+    parts = np.split(integers, np.cumsum(widths)[:-1], axis=1)
+    return [_gathered(c.way, p) for c, p in zip(some, parts, strict=True)]
+
+
+def _signed(form: WeightFormat) -> Grid:
+    """Return the grid of the weights themselves; that of an inhibitory matrix holds their sizes."""
+    grid = form.grid
+    return Grid(-grid.high, 0, grid.step) if form.mode == "inhibitory" else grid
+
+
+def _cells(way: Way) -> int:
+    """Return how many weights the way has as a full matrix."""
+    if way.kernel is None:
+        return int(np.prod(way.matrix.shape))
+    return way.values.size * way.kernel.groups
+
+
+def _groups(kernel: SharedKernel) -> tuple[Ints, Ints]:
+    """Return channel group and input channel, ``[out_channel, in_channel of the group]``, of a kernel's weights."""
+    out, per_group = kernel.weight.shape[:2]
+    group = np.arange(out) // (out // kernel.groups)
+    return np.arange(out)[:, None], group[:, None] * per_group + np.arange(per_group)
+
+
+def _spread(way: Way, values: Array) -> Array:
+    """Return the values of a way as a full matrix: ``[post, pre]``, or of a kernel ``[out_channel, tap]``."""
+    if way.kernel is None:
+        matrix = way.matrix.copy()
+        matrix.data = values
+        return np.asarray(matrix.toarray())
+    shape = way.kernel.weight.shape
+    full = np.zeros((shape[0], way.kernel.in_shape[0], *shape[2:]))
+    full[_groups(way.kernel)] = values.reshape(shape)
+    return full.reshape(shape[0], -1)
+
+
+def _gathered(way: Way, full: Array) -> Array:
+    """Return what stands in a full matrix for each value of a way; the inverse of :func:`_spread`."""
+    if way.kernel is None:
+        rows = np.repeat(np.arange(full.shape[0]), np.diff(way.matrix.indptr))
+        return full[rows, way.matrix.indices]
+    shape = way.kernel.weight.shape
+    return full.reshape(shape[0], way.kernel.in_shape[0], *shape[2:])[_groups(way.kernel)].ravel()
+
+
+def _columns(way: Way, network: Network, kept: float, context: Context) -> Columns:
+    plain = columns_of(way.proj, network, context.record.lag, kept)
+    kernel = way.kernel
+    if kernel is None:
+        return plain
+    rows, columns = kernel.weight.shape[2:]
+    patches = Patches(
+        kernel.in_shape, 1, (rows, columns), kernel.stride, kernel.padding, kernel.out_shape[1:], kernel.dilation
+    )
+    return replace(plain, patches=patches)
