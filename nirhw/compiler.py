@@ -9,18 +9,22 @@ from copy import copy
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from nirhw.calibration.effort import CALIBRATED, Effort, list_calibration, settled_effort
+from nirhw.calibration.effort import CALIBRATED, SEARCHED, Effort, list_calibration, list_recorded, settled_effort
 from nirhw.compiled import CompiledModel
 from nirhw.diagnostics import DEVIATION_CLASSES, Diagnostic, NirhwError, error, error_of
 from nirhw.hardware import load_hardware
 from nirhw.network import Integrator, Network
 from nirhw.nir_reader import Semantics, read_network
+from nirhw.numerics import FINE_FACTORS
 from nirhw.pipeline import PASS_STAGES, Context, Device, Pass, Target
 from nirhw.registry import extra_passes, find_target
 from nirhw.report.model import build_report
 
 if TYPE_CHECKING:
-    from nirhw.calibration.driver import Calibration, Watch
+    from nirhw.calibration.activity import Activity
+    from nirhw.calibration.driver import Emulated, Watch
+    from nirhw.calibration.knobs import Knob
+    from nirhw.operators import Array
 
 #: what calibration runs again for each candidate: all of them, or without those that place
 BACK_STAGES = PASS_STAGES[PASS_STAGES.index("fit") :]
@@ -94,12 +98,12 @@ def compile(
 
     network = meaning = _run(("canonicalize",), network, context, family, observer, clock)
     # what the reference runs is the canonical network: the same meaning in fewer populations
-    network = _run(("legalize",), network, context, family, observer, clock)
-    calibrated = None
-    if effort.level == CALIBRATED:
-        calibrated = _calibrated(meaning, network, context, family, effort, calibration, labels, progress)
+    context.shares = FINE_FACTORS if effort.level >= SEARCHED else context.shares
+    found: dict[str, Any] = {}
+    if calibration is not None:
+        network, found = _fitted(meaning, context, family, effort, calibration, labels, progress)
         clock.lap("calibrate")
-    network = _run(BACK_STAGES, network, context, family, observer, clock)
+    network = _run(("legalize", *BACK_STAGES), network, context, family, observer, clock)
 
     config, io_map = family.lower(network, context)
     _refuse_deviations(context, refused)
@@ -109,8 +113,7 @@ def compile(
         raise error_of(broken)
     clock.lap("verify")
     sections = family.report(config, io_map, chip, context.record)
-    if calibrated is not None:
-        sections = {**sections, "calibration": calibrated.to_dict()}
+    sections = {**sections, **found}
     report = build_report(target, chip, network, semantics, context, sections, clock.seconds)
     return CompiledModel(
         target=target,
@@ -140,50 +143,79 @@ def _run(
     return network
 
 
-def _calibrated(
-    meaning: Network,
-    network: Network,
-    context: Context,
-    family: Target,
-    effort: Effort,
-    spikes: Any,
-    labels: Any,
-    progress: Watch | None,
-) -> Calibration:
-    """Search the target's knobs from the legalized network on; leave the best in ``context.tuning`` and tell the ledger."""
-    from nirhw.calibration.driver import calibrate, samples_of
+def _fitted(
+    meaning: Network, context: Context, family: Target, effort: Effort, spikes: Any, labels: Any, progress: Watch | None
+) -> tuple[Network, dict[str, Any]]:
+    """Fit what follows to calibration spikes: the context's activity and tuning, and the network's thresholds.
 
-    assert family.knobs is not None  # compile() refused the others
-    peak = getattr(context.options, "input_peak", 0) or None
-    samples = samples_of(meaning, spikes, labels, peak)
-    knobs = family.knobs(network, context)
-    kept: dict[str, Any] = {}
-    if family.placement:
-        plain = _branch(context, {})
-        _run(BACK_STAGES, network, plain, family, None, None)
-        kept = {name: getattr(plain.record, name) for name in family.placement}
+    Returns:
+        The network to go on with, and sections of the report.
+    """
+    from nirhw.calibration.driver import calibrate, samples_of, split_of
+    from nirhw.calibration.recorded import fit_to_record, with_thresholds
 
-    def lower(tuning: Mapping[str, float]) -> tuple[Device, Mapping[str, Any]]:
-        trial = _branch(context, tuning)
-        tuned = _run(TUNED_STAGES if kept else BACK_STAGES, network, trial, family, None, None)
-        for name, value in kept.items():
-            setattr(trial.record, name, value)
-        config, io_map = family.lower(tuned, trial)
-        broken = family.check(config, io_map, context.hardware)
+    samples = samples_of(meaning, spikes, labels, getattr(context.options, "input_peak", 0) or None)
+    split = split_of(meaning, samples, effort.seed)
+
+    def recorded(activity: Activity | None, thresholds: Mapping[str, Array]) -> Emulated:
+        return _Candidates(with_thresholds(meaning, thresholds), context, family, activity).lowered({})
+
+    level2 = fit_to_record(meaning, recorded, split, effort.seed)
+    network = with_thresholds(meaning, level2.thresholds)
+    context.activity = level2.activity
+    sections = {"recorded": level2.to_dict()}
+    list_recorded(level2, meaning, context)
+    if effort.level == CALIBRATED:
+        assert family.knobs is not None  # compile() refused the others
+        candidates = _Candidates(network, context, family, level2.activity)
+        level3 = calibrate(candidates.knobs, candidates.lowered, split, effort.budget, effort.seed, progress)
+        context.tuning = level3.tuning
+        list_calibration(level3, meaning, context)
+        sections["calibration"] = level3.to_dict()
+    return network, sections
+
+
+class _Candidates:
+    """Lowers a canonical network with one tuning after the other; what does not depend on the tuning is done once."""
+
+    def __init__(self, network: Network, context: Context, family: Target, activity: Activity | None):
+        self._family = family
+        self._context = _branch(context, {})
+        self._context.activity = activity
+        self._network = _run(("legalize",), network, self._context, family, None, None)
+        self._kept: dict[str, Any] | None = None
+
+    @property
+    def knobs(self) -> tuple[Knob, ...]:
+        """What may be turned."""
+        return self._family.knobs(self._network, self._context) if self._family.knobs else ()
+
+    def lowered(self, tuning: Mapping[str, float]) -> Emulated:
+        """Return the emulator of a candidate and its io map.
+
+        Raises:
+            NirhwError: where it cannot be lowered.
+        """
+        family, trial = self._family, _branch(self._context, tuning)
+        if self._kept is None:
+            # the default comes first, and alone
+            network = _run(BACK_STAGES, self._network, trial, family, None, None)
+            self._kept = {name: getattr(trial.record, name) for name in family.placement}
+        else:
+            network = _run(TUNED_STAGES if self._kept else BACK_STAGES, self._network, trial, family, None, None)
+            for name, value in self._kept.items():
+                setattr(trial.record, name, value)
+        config, io_map = family.lower(network, trial)
+        broken = family.check(config, io_map, trial.hardware)
         if broken:
             raise error_of(broken)
         return family.device(config, io_map), io_map
-
-    found = calibrate(meaning, knobs, lower, samples, effort.budget, effort.seed, progress)
-    context.tuning = found.tuning
-    list_calibration(found, meaning, context)
-    return found
 
 
 def _branch(context: Context, tuning: Mapping[str, float]) -> Context:
     """Return a context that candidates may fill without touching the original; what passes write are fields of the record."""
     record = replace(context.record, **{f.name: copy(getattr(context.record, f.name)) for f in fields(context.record)})
-    return Context(context.hardware, context.options, record, [], [], tuning)
+    return Context(context.hardware, context.options, record, [], [], tuning, context.activity, context.shares)
 
 
 def check(graph: Any, target: str = "xylo", **same_options: Any) -> tuple[Diagnostic, ...]:

@@ -14,12 +14,13 @@ from nirhw.pipeline import Context
 
 if TYPE_CHECKING:
     from nirhw.calibration.driver import Calibration
+    from nirhw.calibration.recorded import Recorded
 
 #: evaluations where the user names no budget
 BUDGET = 250
-#: the level with the emulator in the loop, and the levels that exist
-CALIBRATED = 3
-LEVELS = (0, 1, CALIBRATED)
+#: the level that searches scales and fits recorded activity, the one with the emulator in the loop, and all that there are
+SEARCHED, CALIBRATED = 2, 3
+LEVELS = (0, 1, SEARCHED, CALIBRATED)
 #: hits that a nudge of one knob may cost before a network counts as ill-conditioned
 ILL_CONDITIONED = 0.05
 #: a loss on the check half of more than so many standard errors is a warning
@@ -48,16 +49,37 @@ def settled_effort(calibration: Any, labels: Any, level: int | None, budget: int
         raise error(
             "NIRHW-E002", f"level {CALIBRATED} has the emulator in the loop and needs spikes", fix="pass calibration=spikes"
         )
-    if chosen != CALIBRATED and calibration is not None:
-        raise error("NIRHW-E002", f"level {chosen} makes no use of calibration spikes", fix=f"leave level out, or {CALIBRATED}")
-    for name, value in (("labels", labels), ("budget", budget)):
-        if value is not None and chosen != CALIBRATED:
-            raise error("NIRHW-E002", f"{name} is of use with calibration spikes only", fix="pass calibration=spikes")
+    if chosen < SEARCHED and calibration is not None:
+        why = f"level {chosen} makes no use of calibration spikes"
+        raise error("NIRHW-E002", why, fix=f"leave level out, or {SEARCHED} or {CALIBRATED}")
+    if labels is not None and calibration is None:
+        raise error("NIRHW-E002", "labels are of use with calibration spikes only", fix="pass calibration=spikes")
+    if budget is not None and chosen != CALIBRATED:
+        what = f"a budget is of use at level {CALIBRATED} only"
+        raise error("NIRHW-E002", what, fix="pass calibration=spikes, and no other level")
     if budget is not None and (isinstance(budget, bool) or not isinstance(budget, int) or budget < 1):
         raise error("NIRHW-E002", f"budget is {budget!r}", fix="a number of evaluations, at least 1")
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise error("NIRHW-E002", f"seed is {seed!r}", fix="a whole number, at least 0")
     return Effort(chosen, BUDGET if budget is None else budget, seed)
+
+
+def list_recorded(found: Recorded, network: Network, context: Context) -> None:
+    """Write to the ledger what was fitted to recorded activity, with its measured effect."""
+    done = ["weights are rounded together, for least error of the drive"] if found.activity is not None else []
+    if found.thresholds:
+        low, high = (f(f(t) for t in found.thresholds.values()) for f in (min, max))
+        done.append(f"thresholds times {low:.3g} to {high:.3g}, for the float network's firing rates")
+    if done:
+        nodes = tuple(node for p in network.populations.values() if p.rule != "input" for node in p.nodes)
+        effect = {
+            "agreement_before": found.before.mean_agreement,
+            "agreement": found.after.mean_agreement,
+            "error_of_change": found.gain_error,
+        }
+        context.deviations.append(
+            Deviation("rounded", "fitted-to-record", nodes, f"by the activity on calibration spikes: {'; '.join(done)}", effect)
+        )
 
 
 def list_calibration(found: Calibration, network: Network, context: Context) -> None:

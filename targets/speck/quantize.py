@@ -65,14 +65,15 @@ def lower_bound(hardware: Hardware) -> int:
     return hardware["state_min"] - hardware["weight_min"]
 
 
-def _grid(context: Context) -> Grid:
+def weight_grid(context: Context) -> Grid:
+    """Return the weights that a core can hold."""
     hardware = context.hardware
     return Grid(hardware["weight_min"], hardware["weight_max"], truncate=context.options.rounding == "truncate")
 
 
 def _level_and_kernels(layer: Layer, bias: Array, pop: Population, context: Context) -> tuple[int, dict[str, Array]]:
     """Return the threshold in weight units with the least error, or by the rule that was asked for, and the kernels."""
-    grid = _grid(context)
+    grid = weight_grid(context)
     levels = _levels(layer, bias, pop, context)
     together = rounded_together(layer, pop, levels, grid, context)
     if together is not None:
@@ -89,7 +90,7 @@ def _flat(layer: Layer, pop: Population, context: Context) -> Array:
 
 def _levels(layer: Layer, bias: Array, pop: Population, context: Context) -> NDArray[np.int64]:
     """Return the thresholds in weight units that may be tried."""
-    options, hardware, grid = context.options, context.hardware, _grid(context)
+    options, hardware, grid = context.options, context.hardware, weight_grid(context)
     flat = _flat(layer, pop, context)
     high, low = float(flat.max(initial=0.0)), float(flat.min(initial=0.0))
     most = float(hardware["threshold_max"] - 1)

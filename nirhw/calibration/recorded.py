@@ -1,0 +1,237 @@
+"""Level 2 with data: weights rounded for the recorded activity, thresholds corrected by firing rate.
+
+Everything is decided on the search half, with the emulator's word: what makes its decisions worse is not kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from nirhw.diagnostics import NirhwError
+from nirhw.fidelity import Share
+from nirhw.network import Network, Population
+from nirhw.operators import Array, frozen
+
+from .activity import Activity
+from .driver import CHUNK, Check, Emulated, Split
+from .objective import Score, evidence_of
+
+#: corrections of a layer's thresholds, one after the other
+ROUNDS = 3
+#: a correction is this power of the ratio of rates, and no larger than this
+POWER, LARGEST = 0.5, 1.4
+#: spikes that both rates are given for free, so that a few by chance correct nothing
+FREE = 5.0
+
+#: returns the emulator for an activity to round for, and factors on thresholds by population; may raise NirhwError
+LowerRecorded = Callable[[Activity | None, Mapping[str, Array]], Emulated]
+
+
+@dataclass(frozen=True)
+class RateFit:
+    """Firing rates of a population on the search half against the float network's.
+
+    Attributes:
+        population: name.
+        before, after: mean difference of the neurons' rates, as a share of the mean rate; without and with the corrections.
+        low, high: smallest and largest factor on a threshold.
+    """
+
+    population: str
+    before: float
+    after: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, eq=False)
+class Recorded:
+    """What was found.
+
+    Attributes:
+        activity: what weights are rounded for; None where rounding each to the nearest did better.
+        thresholds: factor on the thresholds by population, ``(size,)``; only of those that were corrected.
+        rates: firing rates of all spiking populations.
+        search_before, search_after: scores on the search half of the default and of the result.
+        before, after: shares on the check half.
+        gain_error: standard error of the change of agreement on the check half.
+        float_accuracy: of the float network on the check half, where labels were given.
+        by_labels: whether labels were the target.
+        samples: numbers of search and check samples.
+        seed: of the split.
+    """
+
+    activity: Activity | None
+    thresholds: Mapping[str, Array]
+    rates: tuple[RateFit, ...]
+    search_before: Score
+    search_after: Score
+    before: Check
+    after: Check
+    gain_error: float
+    float_accuracy: Mapping[str, Share]
+    by_labels: bool
+    samples: tuple[int, int]
+    seed: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the section "recorded" of the report, JSON-ready."""
+        return {
+            "target": "labels" if self.by_labels else "decisions of the float network",
+            "compensated": self.activity is not None,
+            "rates": [asdict(r) for r in self.rates],
+            "search_samples": self.samples[0],
+            "check_samples": self.samples[1],
+            "search_hits_before": self.search_before.hits,
+            "search_hits": self.search_after.hits,
+            "search_value_before": self.search_before.value,
+            "search_value": self.search_after.value,
+            "check_before": asdict(self.before),
+            "check": asdict(self.after),
+            "float_accuracy": {n: asdict(s) for n, s in self.float_accuracy.items()},
+            "error_of_change": self.gain_error,
+            "seed": self.seed,
+        }
+
+
+def fit_to_record(network: Network, lower: LowerRecorded, split: Split, seed: int) -> Recorded:
+    """Return how weights and thresholds fit the activity that the float network shows on the search half.
+
+    Args:
+        network: the float network.
+        lower: makes the emulator of a candidate.
+        split: calibration data.
+        seed: for the report.
+
+    Raises:
+        NirhwError: where the network cannot be lowered at all.
+    """
+    activity = Activity.recorded(network, split.searched.counts)
+    bench = _Bench(network, lower, split, activity)
+    plain = bench.tried(None, {})
+    assert plain is not None  # an error of the default is raised
+    best = bench.tried(activity, {})
+    use = activity
+    if best is None or best.score.value < plain.score.value:
+        use, best = None, plain
+    factors: dict[str, Array] = {}
+    for pop in bench.layers:
+        for _ in range(ROUNDS):
+            step = bench.step(pop, best)
+            tried = {**factors, pop.name: frozen(factors.get(pop.name, np.ones(pop.size)) * step)}
+            found = bench.tried(use, tried)
+            if found is None or found.score.value < best.score.value or found.gaps[pop.name] >= best.gaps[pop.name]:
+                break
+            factors, best = tried, found
+    before, after, error = split.judged(plain.emulated, best.emulated)
+    ones = np.ones(1)
+    rates = tuple(
+        RateFit(
+            p.name,
+            plain.gaps[p.name],
+            best.gaps[p.name],
+            float(factors.get(p.name, ones).min()),
+            float(factors.get(p.name, ones).max()),
+        )
+        for p in bench.layers
+    )
+    return Recorded(
+        use,
+        factors,
+        rates,
+        plain.score,
+        best.score,
+        before,
+        after,
+        error,
+        split.float_accuracy,
+        split.samples.labels is not None,
+        (split.chosen.size, split.held.size),
+        seed,
+    )
+
+
+def with_thresholds(network: Network, factors: Mapping[str, Array]) -> Network:
+    """Return the network with ``factors`` on the thresholds of populations, ``(size,)`` each."""
+    changed = []
+    for name, factor in factors.items():
+        pop = network.populations[name]
+        assert pop.threshold is not None  # spiking
+        changed.append(replace(pop, threshold=frozen(pop.threshold * factor)))
+    return network.with_populations(changed) if changed else network
+
+
+@dataclass(frozen=True, eq=False)
+class _Tried:
+    """A candidate: its emulator, score, spikes by neuron of the recorded populations, and how far rates are off."""
+
+    emulated: Emulated
+    score: Score
+    counts: Mapping[str, Array]
+    wanted: Mapping[str, Array]
+
+    @property
+    def gaps(self) -> dict[str, float]:
+        return {n: _gap(c, self.wanted[n]) for n, c in self.counts.items()}
+
+
+def _gap(got: Array, wanted: Array) -> float:
+    return float(np.abs(got - wanted).sum() / max(float(wanted.sum()), 1.0))
+
+
+@dataclass(frozen=True, eq=False)
+class _Bench:
+    """Lowers and emulates candidates on the search half."""
+
+    network: Network
+    lower: LowerRecorded
+    split: Split
+    activity: Activity
+
+    @property
+    def layers(self) -> list[Population]:
+        """Populations whose thresholds can be corrected, in the order of a step."""
+        found = [p for p in self.network.populations.values() if p.rule == "spiking" and p.role == "network"]
+        return [p for p in found if p.threshold is not None and np.all(p.threshold > 0)]
+
+    def tried(self, activity: Activity | None, factors: Mapping[str, Array]) -> _Tried | None:
+        """Return a candidate, None where it cannot be lowered; the default raises why."""
+        try:
+            device, io_map = self.lower(activity, factors)
+        except NirhwError:
+            if activity is None and not factors:
+                raise
+            return None
+        searched = self.split.searched
+        names = tuple(self.split.reference)
+        lags = {n: entry["lag"] for n, entry in io_map["outputs"].items()}
+        record = {p.name: p.name for p in self.layers if p.name in io_map["populations"]}
+        counts, wanted = ({n: np.zeros(self.network.populations[n].size) for n in record} for _ in range(2))
+        parts = []
+        for first in range(0, searched.number, CHUNK):
+            some = searched.picked(np.arange(first, min(first + CHUNK, searched.number)))
+            run = device.run(some.counts, record, None, None)
+            parts.append(evidence_of(run, names, lags))
+            for name in record:
+                spikes = run.states[name]["spikes"]
+                counts[name] += spikes.reshape(*spikes.shape[:2], -1).sum(axis=(0, 1), dtype=np.float64)
+        for name in record:
+            spikes = self.activity.spikes[name]
+            late = io_map["populations"][name]["lag"]
+            shown = spikes[:, : spikes.shape[1] - late].sum(axis=(0, 1), dtype=np.float64)
+            wanted[name] = shown * (searched.number / spikes.shape[0])
+        evidence = {n: np.concatenate([p[n] for p in parts]) for n in names}
+        return _Tried((device, io_map), self.split.objective.score(evidence), counts, wanted)
+
+    def step(self, pop: Population, seen: _Tried) -> Array:
+        """Return by which factor the thresholds of a population should change, ``(size,)``; of a map, by channel."""
+        if pop.name not in seen.counts:
+            return np.ones(pop.size)
+        by_channel = (pop.shape[0], -1) if len(pop.shape) > 1 else (pop.size, 1)
+        got, wanted = (c[pop.name].reshape(by_channel).sum(axis=1) for c in (seen.counts, seen.wanted))
+        ratio = np.clip(((got + FREE) / (wanted + FREE)) ** POWER, 1.0 / LARGEST, LARGEST)
+        return np.repeat(ratio, pop.size // ratio.size)
