@@ -15,7 +15,7 @@ from nirhw.diagnostics import DEVIATION_CLASSES, Diagnostic, NirhwError, error, 
 from nirhw.hardware import load_hardware
 from nirhw.network import Integrator, Network
 from nirhw.nir_reader import Semantics, read_network
-from nirhw.numerics import FINE_FACTORS
+from nirhw.numerics import FINE_FACTORS, RANGE_FACTORS
 from nirhw.pipeline import PASS_STAGES, Context, Device, Pass, Target
 from nirhw.registry import extra_passes, find_target
 from nirhw.report.model import build_report
@@ -98,7 +98,8 @@ def compile(
 
     network = meaning = _run(("canonicalize",), network, context, family, observer, clock)
     # what the reference runs is the canonical network: the same meaning in fewer populations
-    context.shares = FINE_FACTORS if effort.level >= SEARCHED else context.shares
+    if effort.level == SEARCHED:  # with the emulator in the loop each candidate has to be quick
+        context.shares, context.drive_shares = FINE_FACTORS, RANGE_FACTORS
     found: dict[str, Any] = {}
     if calibration is not None:
         network, found = _fitted(meaning, context, family, effort, calibration, labels, progress)
@@ -215,7 +216,7 @@ class _Candidates:
 def _branch(context: Context, tuning: Mapping[str, float]) -> Context:
     """Return a context that candidates may fill without touching the original; what passes write are fields of the record."""
     record = replace(context.record, **{f.name: copy(getattr(context.record, f.name)) for f in fields(context.record)})
-    return Context(context.hardware, context.options, record, [], [], tuning, context.activity, context.shares)
+    return Context(context.hardware, context.options, record, [], [], tuning, context.activity, context.shares, context.drive_shares)
 
 
 def check(graph: Any, target: str = "xylo", **same_options: Any) -> tuple[Diagnostic, ...]:

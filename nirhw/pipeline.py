@@ -39,6 +39,7 @@ class Context:
         tuning: value by knob of the target, where calibration turned it; read it by :meth:`tuned`.
         activity: what arrives at the neurons on recorded input, where there is some: weights are then rounded for it.
         shares: ranges that a search for a scale tries, see :data:`nirhw.numerics.RANGE_FACTORS`.
+        drive_shares: of these ranges, those around the best one at which rounding for the recorded activity is worked out.
         drives: what rounding for the recorded activity changed.
     """
 
@@ -50,6 +51,7 @@ class Context:
     tuning: Mapping[str, float] = field(default_factory=dict)
     activity: Activity | None = None
     shares: Sequence[float] = RANGE_FACTORS
+    drive_shares: Sequence[float] = (1.0,)
     drives: list[DriveFit] = field(default_factory=list)
 
     def tuned(self, knob: str, default: float) -> float:

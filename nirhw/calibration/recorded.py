@@ -21,9 +21,11 @@ from .driver import CHUNK, Check, Emulated, Split
 from .objective import Score, evidence_of
 
 #: corrections of a layer's thresholds, one after the other
-ROUNDS = 3
-#: a correction is this power of the ratio of rates, and no larger than this
+ROUNDS = 4
+#: a correction is at first this power of the ratio of rates, and no larger than this
 POWER, LARGEST = 0.5, 1.4
+#: rounding for the recorded activity is followed up where it does at most so much worse before thresholds are corrected
+CLOSE = 0.05
 #: spikes that both rates are given for free, so that a few by chance correct nothing
 FREE = 5.0
 
@@ -114,19 +116,11 @@ def fit_to_record(network: Network, lower: LowerRecorded, split: Split, seed: in
     bench = _Bench(network, lower, split, activity)
     plain = bench.tried(None, {})
     assert plain is not None  # an error of the default is raised
-    best = bench.tried(activity, {})
-    use = activity
-    if best is None or best.score.value < plain.score.value:
-        use, best = None, plain
-    factors: dict[str, Array] = {}
-    for pop in bench.layers:
-        for _ in range(ROUNDS):
-            step = bench.step(pop, best)
-            tried = {**factors, pop.name: frozen(factors.get(pop.name, np.ones(pop.size)) * step)}
-            found = bench.tried(use, tried)
-            if found is None or found.score.value < best.score.value or found.gaps[pop.name] >= best.gaps[pop.name]:
-                break
-            factors, best = tried, found
+    rounded = bench.tried(activity, {})
+    found = [bench.corrected(plain)]
+    if rounded is not None and rounded.score.value >= plain.score.value - CLOSE:
+        found.append(bench.corrected(rounded))
+    best = max(reversed(found), key=lambda f: f.score.value)
     before, after, error = split.judged(plain.emulated, best.emulated)
     ones = np.ones(1)
     rates = tuple(
@@ -134,14 +128,14 @@ def fit_to_record(network: Network, lower: LowerRecorded, split: Split, seed: in
             p.name,
             plain.gaps[p.name],
             best.gaps[p.name],
-            float(factors.get(p.name, ones).min()),
-            float(factors.get(p.name, ones).max()),
+            float(best.factors.get(p.name, ones).min()),
+            float(best.factors.get(p.name, ones).max()),
         )
         for p in bench.layers
     )
     return Recorded(
-        use,
-        factors,
+        best.activity,
+        best.factors,
         rates,
         plain.score,
         best.score,
@@ -167,8 +161,10 @@ def with_thresholds(network: Network, factors: Mapping[str, Array]) -> Network:
 
 @dataclass(frozen=True, eq=False)
 class _Tried:
-    """A candidate: its emulator, score, spikes by neuron of the recorded populations, and how far rates are off."""
+    """A candidate: what it was made of, its emulator and score, and spikes by neuron, there and in the float network."""
 
+    activity: Activity | None
+    factors: Mapping[str, Array]
     emulated: Emulated
     score: Score
     counts: Mapping[str, Array]
@@ -225,13 +221,27 @@ class _Bench:
             shown = spikes[:, : spikes.shape[1] - late].sum(axis=(0, 1), dtype=np.float64)
             wanted[name] = shown * (searched.number / spikes.shape[0])
         evidence = {n: np.concatenate([p[n] for p in parts]) for n in names}
-        return _Tried((device, io_map), self.split.objective.score(evidence), counts, wanted)
+        return _Tried(activity, factors, (device, io_map), self.split.objective.score(evidence), counts, wanted)
 
-    def step(self, pop: Population, seen: _Tried) -> Array:
+    def corrected(self, best: _Tried) -> _Tried:
+        """Return a candidate with its thresholds corrected, layer after layer, as long as that does no harm."""
+        for pop in self.layers:
+            power = POWER
+            for _ in range(ROUNDS):
+                step = self.step(pop, best, power)
+                factors = {**best.factors, pop.name: frozen(best.factors.get(pop.name, np.ones(pop.size)) * step)}
+                found = self.tried(best.activity, factors)
+                if found is None or found.score.value < best.score.value or found.gaps[pop.name] >= best.gaps[pop.name]:
+                    power /= 2.0  # a smaller step may do
+                    continue
+                best = found
+        return best
+
+    def step(self, pop: Population, seen: _Tried, power: float) -> Array:
         """Return by which factor the thresholds of a population should change, ``(size,)``; of a map, by channel."""
         if pop.name not in seen.counts:
             return np.ones(pop.size)
         by_channel = (pop.shape[0], -1) if len(pop.shape) > 1 else (pop.size, 1)
         got, wanted = (c[pop.name].reshape(by_channel).sum(axis=1) for c in (seen.counts, seen.wanted))
-        ratio = np.clip(((got + FREE) / (wanted + FREE)) ** POWER, 1.0 / LARGEST, LARGEST)
+        ratio = np.clip(((got + FREE) / (wanted + FREE)) ** power, 1.0 / LARGEST, LARGEST)
         return np.repeat(ratio, pop.size // ratio.size)

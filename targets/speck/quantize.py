@@ -75,12 +75,13 @@ def _level_and_kernels(layer: Layer, bias: Array, pop: Population, context: Cont
     """Return the threshold in weight units with the least error, or by the rule that was asked for, and the kernels."""
     grid = weight_grid(context)
     levels = _levels(layer, bias, pop, context)
-    together = rounded_together(layer, pop, levels, grid, context)
-    if together is not None:
-        return together
     flat = _flat(layer, pop, context)
     losses = [float(((grid.nearest(flat * n) / n - flat) ** 2).sum()) for n in levels] if levels.size > 1 else [0.0]
-    level = int(levels[int(np.argmin(losses))])
+    best = np.argsort(losses, kind="stable")
+    level = int(levels[best[0]])
+    together = rounded_together(layer, pop, levels[best[: len(context.drive_shares)]], grid, context)
+    if together is not None:
+        return together
     return level, {w.projection: grid.nearest(tuned_weights(w.stencil.weight, pop, context) * level) for w in layer.ways}
 
 

@@ -84,7 +84,7 @@ def rounded_together(
     exc, inh = record.decays[pop.name]
     keep_signs = not np.array_equal(exc, inh)
     integers, found, moments = np.zeros(stacked.shape), scale[::grain].copy(), []
-    shares = context.shares if context.options.scale_rule == "error" else (1.0,)
+    shares = context.drive_shares if context.options.scale_rule == "error" else (1.0,)
     grids = [(grid, stacked.shape[1])]
     for some, values in sets_of(*kept, membrane):
         columns = [_columns(w, network, v, context) for w, v in zip(ways, values, strict=False)]

@@ -11,7 +11,7 @@ from nirhw.network import Ints, Network, Population
 from nirhw.numerics import Grid, scales_around
 from nirhw.operators import Array
 from nirhw.pipeline import Context
-from nirhw.rounding import Moment, compensated, compensated_scale, drive_fit
+from nirhw.rounding import Moment, compensated_scale, drive_fit
 
 Moments = list[tuple[Ints, Moment]]
 
@@ -43,7 +43,7 @@ def rounded_together(
         pop: the population.
         weights: by projection, ``[post, pre]``.
         units: what the integers of a projection count in, by projection.
-        scale: chip units per unit of weight that clip nothing, by neuron.
+        scale: chip units per unit of weight by neuron, around which the best one is looked for.
         cap: largest scale by neuron.
         grid: the chip's integers.
         moments: of what arrives, by rows.
@@ -53,14 +53,11 @@ def rounded_together(
     widths = [w.shape[1] for w in weights.values()]
     unit = np.repeat([units[n] for n in weights], widths)
     grids = [(grid, stacked.shape[1])]
+    shares = context.drive_shares if context.options.scaling == "error" else (1.0,)
     integers, found = np.zeros(stacked.shape), scale.copy()
     for rows, moment in moments:
-        if context.options.scaling == "error":
-            found[rows], integers[rows] = compensated_scale(
-                stacked[rows], grids, unit, scales_around(scale[rows], context.shares, cap[rows]), moment
-            )
-        else:
-            integers[rows] = compensated(stacked[rows], grids, scale[rows, None] / unit, moment)
+        tried = scales_around(scale[rows], shares, cap[rows])
+        found[rows], integers[rows] = compensated_scale(stacked[rows], grids, unit, tried, moment)
     context.drives.append(drive_fit(pop.name, stacked, grids, found[:, None] / unit, integers, moments))
     parts = np.split(integers, np.cumsum(widths)[:-1], axis=1)
     return found, dict(zip(weights, parts, strict=True))

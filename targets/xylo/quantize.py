@@ -188,15 +188,14 @@ def _grid(context: Context) -> Grid:
 
 def _integers(start: Array, row: _Rows, network: Network, context: Context) -> tuple[Array, dict[str, Array]]:
     """Return scale and integers by projection, from the scale that clips nothing."""
-    grid, options = _grid(context), context.options
+    grid = _grid(context)
     units = {n: 2.0 ** context.record.shifts[matrix] for n, matrix in row.matrix.items()}
-    if context.activity is not None and options.rounding == "nearest" and row.weights:
+    scale = _refined(start, row, context)
+    if context.activity is not None and not grid.truncate and row.weights:
         moments = moments_into(network, row.pop, context.activity, context)
         if moments is not None:
-            start = start if options.scaling == "error" else _refined(start, row, context)
-            scale, integers = rounded_together(row.pop, row.weights, units, start, row.cap, grid, moments, context)
+            scale, integers = rounded_together(row.pop, row.weights, units, scale, row.cap, grid, moments, context)
             return frozen(scale), integers
-    scale = _refined(start, row, context)
     return scale, {n: grid.nearest(w * scale[:, None] / units[n]) for n, w in row.weights.items()}
 
 
