@@ -16,7 +16,7 @@ from nirhw.hardware import load_hardware
 from nirhw.network import Integrator, Network
 from nirhw.nir_reader import Semantics, read_network
 from nirhw.numerics import FINE_FACTORS, RANGE_FACTORS
-from nirhw.pipeline import PASS_STAGES, Context, Device, Pass, Target
+from nirhw.pipeline import PASS_STAGES, Context, Pass, Target
 from nirhw.registry import extra_passes, find_target
 from nirhw.report.model import build_report
 
@@ -64,10 +64,11 @@ def compile(
         strict: True refuses "semantic" and "retimed" deviations; a tuple refuses those classes.
         options: the target's own options by name.
         calibration: spikes ``(B, T, *in)``, a dict by input name where there are several inputs; half of the samples is
-            searched with the emulator in the loop, the other half judges the result (see :mod:`nirhw.calibration`).
+            searched, the other half judges the result (see :mod:`nirhw.calibration`).
         labels: classes ``(B,)`` of the calibration samples; without them the float network's decisions are the target.
-        level: 0 quickest, 1 all analytic gains (the default without calibration spikes), 3 the emulator in the loop (the default
-            with them).
+        level: 0 quickest; 1 all analytic gains (the default without calibration spikes); 2 scales searched finely, and with
+            calibration spikes weights rounded for the recorded activity and thresholds corrected by firing rate; 3 the
+            emulator in the loop on top of that (the default with calibration spikes).
         budget: evaluations of candidates at level 3; by default 250.
         seed: of everything random in calibration.
         observer: called after every pass; for ``nirhw inspect``.
@@ -83,7 +84,7 @@ def compile(
     chip = load_hardware(hardware or family.variants[target], family.name)
     effort = settled_effort(calibration, labels, level, budget, seed)
     if effort.level == CALIBRATED and family.knobs is None:
-        raise error("NIRHW-E002", f"target {family.name} cannot be calibrated", fix="leave out calibration and level")
+        raise error("NIRHW-E002", f"target {family.name} cannot be calibrated", fix=f"compile with level={SEARCHED}")
     given = {**family.level_options.get(effort.level, {}), **(options or {})}
     context = Context(chip, family.make_options(given), family.new_record())
     refused = _refused_classes(strict)
@@ -114,6 +115,8 @@ def compile(
         raise error_of(broken)
     clock.lap("verify")
     sections = family.report(config, io_map, chip, context.record)
+    if context.drives:
+        found["drives"] = [d.as_row() for d in context.drives]
     sections = {**sections, **found}
     report = build_report(target, chip, network, semantics, context, sections, clock.seconds)
     return CompiledModel(
@@ -216,7 +219,9 @@ class _Candidates:
 def _branch(context: Context, tuning: Mapping[str, float]) -> Context:
     """Return a context that candidates may fill without touching the original; what passes write are fields of the record."""
     record = replace(context.record, **{f.name: copy(getattr(context.record, f.name)) for f in fields(context.record)})
-    return Context(context.hardware, context.options, record, [], [], tuning, context.activity, context.shares, context.drive_shares)
+    return Context(
+        context.hardware, context.options, record, [], [], tuning, context.activity, context.shares, context.drive_shares
+    )
 
 
 def check(graph: Any, target: str = "xylo", **same_options: Any) -> tuple[Diagnostic, ...]:

@@ -107,7 +107,9 @@ class _Cells:
         return np.asarray(np.clip(np.rint(units / step) * step, self.low[column], self.high[column]))
 
 
-def compensated(weights: Array, grids: Sequence[tuple[Grid, int]], factor: Array, moment: Moment, keep_signs: bool = False) -> Array:
+def compensated(
+    weights: Array, grids: Sequence[tuple[Grid, int]], factor: Array, moment: Moment, keep_signs: bool = False
+) -> Array:
     """Return integers whose errors make up for each other in the drive of every row.
 
     Weights of 0 stay 0: a synapse that does not exist is not made.
@@ -120,7 +122,8 @@ def compensated(weights: Array, grids: Sequence[tuple[Grid, int]], factor: Array
         keep_signs: no integer has another sign than its weight.
 
     Returns:
-        Whole floats ``[row, column]``.  By row, :meth:`Moment.error` is never larger than with all weights rounded to the nearest.
+        Whole floats ``[row, column]``.  By row, :meth:`Moment.error` is never larger than with each weight rounded to the
+        nearest.
     """
     cells = _Cells.of(grids)
     factor = np.broadcast_to(factor, weights.shape)
@@ -154,10 +157,13 @@ def compensated_scale(
     """Return the scale with the least error of the drive, and the integers at it.
 
     Args:
-        weights, grids, moment, keep_signs: as for :func:`compensated`.
+        weights: ``[row, column]``, in the network's units.
+        grids: integers of the chip, each with the number of columns that it holds.
         unit: chip units that one unit of a column's integers stands for, broadcasts to ``[row, column]``.
         tried: chip units per unit of weight, ``[candidate, row]``.
+        moment: second moment of what arrives at the columns.
         shared: all rows take the same candidate, instead of each its own.
+        keep_signs: no integer has another sign than its weight.
 
     Returns:
         Scale ``(rows,)`` and whole floats ``[row, column]``; the error, by row or shared, is never larger than that of rounding
@@ -176,7 +182,7 @@ def compensated_scale(
 def _chosen(values: Array, errors: Array, shared: bool) -> Array:
     """Return of ``values[candidate, row, ...]`` those with the least of ``errors[candidate, row]``."""
     best = np.full(errors.shape[1], errors.sum(axis=1).argmin()) if shared else errors.argmin(axis=0)
-    return values[best, np.arange(errors.shape[1])]
+    return np.asarray(values[best, np.arange(errors.shape[1])])
 
 
 def _errors_alone(weights: Array, grids: Sequence[tuple[Grid, int]], unit: Array, tried: Array, moment: Moment) -> Array:
@@ -219,7 +225,9 @@ class _Problem:
             last = min(first + BLOCK, count)
             fed = np.zeros((wanted.shape[0], last - first))
             for j in range(first, last):
-                q = self.allowed(self.cells.nearest((wanted[:, j] * self.factor[:, j])[:, None], self.columns[j : j + 1]), slice(j, j + 1))
+                q = self.allowed(
+                    self.cells.nearest((wanted[:, j] * self.factor[:, j])[:, None], self.columns[j : j + 1]), slice(j, j + 1)
+                )
                 integers[:, j] = q[:, 0]
                 fed[:, j - first] = (wanted[:, j] - q[:, 0] / self.factor[:, j]) / factor[j, j]
                 wanted[:, j + 1 : last] -= np.outer(fed[:, j - first], factor[j, j + 1 : last])
@@ -257,7 +265,9 @@ def drive_fit(
 
     Args:
         population: name.
-        weights, grids, factor: as for :func:`compensated`.
+        weights: ``[row, column]``, in the network's units.
+        grids: integers of the chip, each with the number of columns that it holds.
+        factor: chip units per unit of weight, broadcasts to ``[row, column]``.
         integers: ``[row, column]``.
         moments: rows and the second moment of what arrives at them.
     """

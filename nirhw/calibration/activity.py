@@ -137,7 +137,8 @@ def columns_of(proj: Projection, network: Network, lag: Mapping[str, int], kept:
         proj: a projection whose delays are the chip's.
         network: that it is of; of a relay the neurons that it repeats are found.
         lag: steps behind the float network by population; absent is 0.
-        kept, used: as of :class:`Columns`.
+        kept: share of the synaptic current kept a step.
+        used: share of a spike that counts in the step in which it arrives.
     """
     delay = int(np.median(proj.delay)) + lag.get(proj.source, 0) - lag.get(proj.target, 0)
     name, chosen = proj.source, None
@@ -169,7 +170,8 @@ def _moment(spikes: Mapping[str, NDArray[Any]], columns: Sequence[Columns], memb
     total = sum(widths)
     blocks = [(k, min(k + MOST_COLUMNS, total)) for k in range(0, total, MOST_COLUMNS)]
     sums = [np.zeros((last - first, last - first)) for first, last in blocks]
-    rows, waiting, seen = [], 0, 0
+    rows: list[Array] = []
+    waiting, seen = 0, 0
 
     def add() -> None:
         values = np.concatenate(rows)
@@ -188,9 +190,7 @@ def _moment(spikes: Mapping[str, NDArray[Any]], columns: Sequence[Columns], memb
     return Moment(tuple(s / max(seen, 1) for s in sums))
 
 
-def _arriving(
-    spikes: Mapping[str, NDArray[Any]], columns: Sequence[Columns], membrane: float, most: int
-) -> Iterator[Array]:
+def _arriving(spikes: Mapping[str, NDArray[Any]], columns: Sequence[Columns], membrane: float, most: int) -> Iterator[Array]:
     """Yield what arrives, ``[moment, column]``, at evenly spread moments, about ``most`` of them in all."""
     batch, steps = next(iter(spikes.values())).shape[:2]
     places = max((c.patches.out[0] * c.patches.out[1] for c in columns if c.patches), default=1)

@@ -210,7 +210,9 @@ def split_of(network: Network, samples: Samples, seed: int) -> Split:
     return Split(samples, chosen, held, reference)
 
 
-def calibrate(knobs: tuple[Knob, ...], lower: Lower, split: Split, budget: int, seed: int, watch: Watch | None = None) -> Calibration:
+def calibrate(
+    knobs: tuple[Knob, ...], lower: Lower, split: Split, budget: int, seed: int, watch: Watch | None = None
+) -> Calibration:
     """Search the knobs so that the emulated chip decides as the float network does, or as labels say.
 
     Args:

@@ -124,7 +124,7 @@ def _gathered(way: Way, full: Array) -> Array:
     """Return what stands in a full matrix for each value of a way; the inverse of :func:`_spread`."""
     if way.kernel is None:
         rows = np.repeat(np.arange(full.shape[0]), np.diff(way.matrix.indptr))
-        return full[rows, way.matrix.indices]
+        return np.asarray(full[rows, way.matrix.indices])
     shape = way.kernel.weight.shape
     return full.reshape(shape[0], way.kernel.in_shape[0], *shape[2:])[_groups(way.kernel)].ravel()
 
@@ -135,7 +135,5 @@ def _columns(way: Way, network: Network, kept: float, context: Context) -> Colum
     if kernel is None:
         return plain
     rows, columns = kernel.weight.shape[2:]
-    patches = Patches(
-        kernel.in_shape, 1, (rows, columns), kernel.stride, kernel.padding, kernel.out_shape[1:], kernel.dilation
-    )
+    patches = Patches(kernel.in_shape, 1, (rows, columns), kernel.stride, kernel.padding, kernel.out_shape[1:], kernel.dilation)
     return replace(plain, patches=patches)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from nirhw.calibration.activity import Columns, Patches
-from nirhw.network import Population
+from nirhw.network import Ints, Population
 from nirhw.numerics import Grid
 from nirhw.operators import Array
 from nirhw.pipeline import Context
@@ -16,7 +16,7 @@ from .layers import Layer, Way
 
 
 def rounded_together(
-    layer: Layer, pop: Population, levels: Array, grid: Grid, context: Context
+    layer: Layer, pop: Population, levels: Ints, grid: Grid, context: Context
 ) -> tuple[int, dict[str, Array]] | None:
     """Return the threshold and the integers by projection, whole floats ``[out, in, ky, kx]``; None where nothing was recorded.
 
@@ -51,7 +51,5 @@ def _columns(way: Way, layer: Layer, context: Context) -> Columns:
     sources = tuple((w.source, 0) for w in layer.ways if w.first == way.first)
     form = way.stencil
     rows, columns = form.weight.shape[2:]
-    patches = Patches(
-        context.record.planes[way.source], form.pooling, (rows, columns), form.stride, form.lead, form.target[1:]
-    )
+    patches = Patches(context.record.planes[way.source], form.pooling, (rows, columns), form.stride, form.lead, form.target[1:])
     return Columns(sources, patches=patches)

@@ -65,7 +65,9 @@ def _population(network: Network, pop: Population, context: Context) -> dict[str
     rows = [_row(proj, pop, context) for proj in network.into(pop.name)]
     group = _groups(pop, context)
     scale = _scale(rows, pop, group, grid, context)
-    together = None if options.vendor or options.scale_rule == "none" else rounded_together(network, pop, rows, scale, grid, context)
+    together = (
+        None if options.vendor or options.scale_rule == "none" else rounded_together(network, pop, rows, scale, grid, context)
+    )
     scale = scale if together is None else frozen(together[0])
     record.scale[pop.name] = scale
     _check_parameters(pop, scale, context)

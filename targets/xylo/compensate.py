@@ -16,15 +16,20 @@ from nirhw.rounding import Moment, compensated_scale, drive_fit
 Moments = list[tuple[Ints, Moment]]
 
 
+def kept_by(code: Ints) -> Array:
+    """Return the share of a state that a decay code keeps a step."""
+    return np.asarray(1.0 - 2.0 ** -code.astype(np.float64))
+
+
 def moments_into(network: Network, pop: Population, activity: Activity, context: Context) -> Moments | None:
     """Return the second moments of what arrives at the membranes of a population, by rows of equal decay codes.
 
     None where something that arrives was not recorded.
     """
     ways = network.into(pop.name)
-    kept = [1.0 - 2.0 ** -pop.codes[f"i_syn_decay:{w.port}"] for w in ways]
+    kept = [kept_by(pop.codes[f"i_syn_decay:{w.port}"]) for w in ways]
     found: Moments = []
-    for rows, values in sets_of(*kept, 1.0 - 2.0 ** -pop.codes["v_mem_decay"]):
+    for rows, values in sets_of(*kept, kept_by(pop.codes["v_mem_decay"])):
         # a synapse decays before its current is used
         columns = [columns_of(w, network, context.record.lag, v, v) for w, v in zip(ways, values, strict=False)]
         moment = activity.second_moment(columns, values[-1])
@@ -35,7 +40,14 @@ def moments_into(network: Network, pop: Population, activity: Activity, context:
 
 
 def rounded_together(
-    pop: Population, weights: Mapping[str, Array], units: Mapping[str, float], scale: Array, cap: Array, grid: Grid, moments: Moments, context: Context
+    pop: Population,
+    weights: Mapping[str, Array],
+    units: Mapping[str, float],
+    scale: Array,
+    cap: Array,
+    grid: Grid,
+    moments: Moments,
+    context: Context,
 ) -> tuple[Array, dict[str, Array]]:
     """Return the scale ``(size,)`` and the integers by projection, whole floats ``[post, pre]``.
 
