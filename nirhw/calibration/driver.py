@@ -68,6 +68,11 @@ class Check:
         return float(np.mean([s.value for s in self.agreement.values()]))
 
 
+def effect_of(before: Check, after: Check, gain_error: float) -> dict[str, float]:
+    """Return mean agreement on the check half before and after a change, and the standard error of its difference."""
+    return {"agreement_before": before.mean_agreement, "agreement": after.mean_agreement, "error_of_change": gain_error}
+
+
 @dataclass(frozen=True)
 class Calibration:
     """What calibration found.
@@ -104,12 +109,8 @@ class Calibration:
 
     @property
     def effect(self) -> dict[str, float]:
-        """What the ledger books: mean agreement on the check half before and after, and the standard error of the change."""
-        return {
-            "agreement_before": self.before.mean_agreement,
-            "agreement": self.after.mean_agreement,
-            "error_of_change": self.gain_error,
-        }
+        """What the ledger books, see :func:`effect_of`."""
+        return effect_of(self.before, self.after, self.gain_error)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the section "calibration" of the report, JSON-ready."""

@@ -72,14 +72,10 @@ def list_recorded(found: Recorded, network: Network, context: Context) -> None:
         done.append(f"thresholds times {low:.3g} to {high:.3g}, for the float network's firing rates")
     if done:
         nodes = tuple(node for p in network.populations.values() if p.rule != "input" for node in p.nodes)
-        effect = {
-            "agreement_before": found.before.mean_agreement,
-            "agreement": found.after.mean_agreement,
-            "error_of_change": found.gain_error,
-        }
         context.deviations.append(
-            Deviation("rounded", "fitted-to-record", nodes, f"by the activity on calibration spikes: {'; '.join(done)}", effect)
+            Deviation("rounded", "fitted-to-record", nodes, f"by the activity on calibration spikes: {'; '.join(done)}", found.effect)
         )
+        _doubt(found, nodes, context)
 
 
 def list_calibration(found: Calibration, network: Network, context: Context) -> None:
@@ -90,15 +86,8 @@ def list_calibration(found: Calibration, network: Network, context: Context) -> 
         context.deviations.append(
             Deviation("rounded", "calibration", nodes, f"turned by calibration: {', '.join(turned)}", found.effect)
         )
-    change = found.after.mean_agreement - found.before.mean_agreement
-    if change < -DOUBT * found.gain_error and turned:
-        context.warn(
-            "NIRHW-W013",
-            f"agreement fell by {-change:.1%} on the samples that were not searched",
-            nodes,
-            f"{found.samples[0]} samples were searched, {found.samples[1]} judge the result",
-            "give more calibration samples, or compile without calibration",
-        )
+    if turned:
+        _doubt(found, nodes, context)
     shaky = {n: lost for n, lost in found.sensitivity.items() if lost > ILL_CONDITIONED}
     if shaky:
         worst = max(shaky, key=lambda n: shaky[n])
@@ -109,4 +98,17 @@ def list_calibration(found: Calibration, network: Network, context: Context) -> 
             nodes,
             f"knobs on which the outcome hangs: {', '.join(sorted(shaky))}",
             "train with noise on weights and thresholds, or with a larger margin between the classes",
+        )
+
+
+def _doubt(found: Calibration | Recorded, nodes: tuple[str, ...], context: Context) -> None:
+    """Warn where agreement fell on the check half."""
+    change = found.after.mean_agreement - found.before.mean_agreement
+    if change < -DOUBT * found.gain_error:
+        context.warn(
+            "NIRHW-W013",
+            f"agreement fell by {-change:.1%} on the samples that were not searched",
+            nodes,
+            f"{found.samples[0]} samples were searched, {found.samples[1]} judge the result",
+            "give more calibration samples, or compile without calibration",
         )

@@ -17,7 +17,7 @@ from nirhw.network import Network, Population
 from nirhw.operators import Array, frozen
 
 from .activity import Activity
-from .driver import CHUNK, Check, Emulated, Split
+from .driver import CHUNK, Check, Emulated, Split, effect_of
 from .objective import Score, evidence_of
 
 #: corrections of a layer's thresholds, one after the other
@@ -79,6 +79,11 @@ class Recorded:
     by_labels: bool
     samples: tuple[int, int]
     seed: int
+
+    @property
+    def effect(self) -> dict[str, float]:
+        """What the ledger books, see :func:`~nirhw.calibration.driver.effect_of`."""
+        return effect_of(self.before, self.after, self.gain_error)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the section "recorded" of the report, JSON-ready."""
