@@ -2,8 +2,8 @@
 
 The error of a neuron's drive on recorded activity is the quadratic form ``e H e`` of the errors ``e`` of its weights with the
 second moment ``H`` of what arrives at them.  Weights are rounded one at a time and the error of each is fed forward to those
-that are still open (Frantar et al., GPTQ, ICLR 2023, from Hassibi & Stork, NeurIPS 1993); then single integers are moved
-wherever that lowers the form further.
+that are still open (Frantar et al., GPTQ, ICLR 2023, from Hassibi & Stork, NeurIPS 1993).  Moving single integers afterwards
+would lower the form by another percent.
 """
 
 from __future__ import annotations
@@ -23,9 +23,7 @@ from nirhw.operators import Array
 DAMPING = 0.05
 #: columns whose errors are fed forward at once
 BLOCK = 64
-#: rounds in which single integers are moved
-SWEEPS = 4
-#: products beyond which integers are not moved any more
+#: products beyond which only the likeliest scale is worked out
 MOST_PRODUCTS = 2e10
 #: weights of a population, absent ones among them, beyond which each is rounded by itself
 MOST_CELLS = 30_000_000
@@ -40,11 +38,6 @@ class Moment:
     """
 
     parts: tuple[Array, ...]
-
-    @property
-    def columns(self) -> int:
-        """Number of weights of a row."""
-        return sum(p.shape[0] for p in self.parts)
 
     def error(self, lost: Array) -> Array:
         """Return the mean squared error of the drive by row, ``(rows,)``, for errors ``lost[row, column]`` of the weights."""
@@ -63,17 +56,16 @@ class Moment:
 
 @dataclass(frozen=True, eq=False)
 class _Steps:
-    """Order of the columns of a block, the damped moment in it, and the factor by which errors go to later columns."""
+    """Order of the columns of a block, and the upper triangular factor by which errors go to later columns."""
 
     order: Ints
-    damped: Array
-    factor: Array
+    passing: Array
 
     @property
     def alone(self) -> Array:
         """What an error costs that the columns after it have made up for as well as they can, in the columns' own order."""
         cost = np.empty(self.order.size)
-        cost[self.order] = 1.0 / np.diagonal(self.factor) ** 2
+        cost[self.order] = 1.0 / np.diagonal(self.passing) ** 2
         return cost
 
 
@@ -84,7 +76,7 @@ def _steps(moment: Array) -> _Steps:
     damped = moment[np.ix_(order, order)] + np.diag(DAMPING * mean + np.where(diagonal[order] > 0, 0.0, mean))
     inverse = np.linalg.inv(np.linalg.cholesky(damped))
     # upper factor U of the inverse: inverse(damped) = U.T U
-    return _Steps(order, damped, np.ascontiguousarray(np.linalg.cholesky(inverse.T @ inverse).T))
+    return _Steps(order, np.ascontiguousarray(np.linalg.cholesky(inverse.T @ inverse).T))
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,8 +93,12 @@ class _Cells:
         counts = [n for _, n in grids]
         return cls(*(np.repeat([float(getattr(g, k)) for g, _ in grids], counts) for k in ("low", "high", "step")))
 
-    def nearest(self, units: Array, column: int | slice | Ints = slice(None)) -> Array:
-        """Return ``units[row, column]`` on the grid."""
+    def of_columns(self, columns: Ints) -> _Cells:
+        """Return the cells of some columns."""
+        return _Cells(self.low[columns], self.high[columns], self.step[columns])
+
+    def nearest(self, units: Array, column: int | slice = slice(None)) -> Array:
+        """Return ``units[row, column]``, or of one column ``units[row]``, on the grid."""
         step = self.step[column]
         return np.asarray(np.clip(np.rint(units / step) * step, self.low[column], self.high[column]))
 
@@ -132,15 +128,8 @@ def compensated(
     for part, steps in zip(moment.parts, moment.steps, strict=True):
         columns = first + steps.order
         first += part.shape[0]
-        problem = _Problem(weights[:, columns], factor[:, columns], cells, columns, keep_signs)
-        rounded = problem.fed_forward(steps)
-        if part.shape[0] ** 2 * weights.shape[0] <= MOST_PRODUCTS:
-            other = problem.allowed(plain[:, columns])
-            problem.settle(rounded, steps)
-            problem.settle(other, steps)
-            worse = problem.damped_error(other, steps) < problem.damped_error(rounded, steps)
-            rounded = np.where(worse[:, None], other, rounded)
-        found[:, columns] = rounded
+        some = weights[:, columns], factor[:, columns], cells.of_columns(columns)
+        found[:, columns] = _fed_forward(*some, steps.passing, keep_signs)
     before, after = (moment.error(q / factor - weights) for q in (plain, found))
     return np.where((after <= before)[:, None], found, plain)
 
@@ -196,61 +185,26 @@ def _errors_alone(weights: Array, grids: Sequence[tuple[Grid, int]], unit: Array
     return np.array(errors)
 
 
-@dataclass(frozen=True, eq=False)
-class _Problem:
-    """Rows of weights of one block, columns in the order in which they are rounded."""
+def _fed_forward(weights: Array, factor: Array, cells: _Cells, passing: Array, keep_signs: bool) -> Array:
+    """Return the integers of one block, columns in the order in which they are rounded.
 
-    weights: Array
-    factor: Array
-    cells: _Cells
-    columns: Ints
-    keep_signs: bool
-
-    def allowed(self, integers: Array, column: int | slice = slice(None)) -> Array:
-        """Return the integers with absent synapses, and where asked for other signs, at 0."""
-        weights = self.weights[:, column]
-        gone = (integers * weights <= 0) if self.keep_signs else weights == 0.0
-        return np.where(gone, 0.0, integers)
-
-    def damped_error(self, integers: Array, steps: _Steps) -> Array:
-        lost = integers / self.factor - self.weights
-        return np.asarray(np.einsum("rc,rc->r", lost @ steps.damped, lost))
-
-    def fed_forward(self, steps: _Steps) -> Array:
-        """Return the integers after feeding each column's error to the later ones."""
-        wanted = self.weights.copy()
-        integers = np.zeros(wanted.shape)
-        factor, count = steps.factor, wanted.shape[1]
-        for first in range(0, count, BLOCK):
-            last = min(first + BLOCK, count)
-            fed = np.zeros((wanted.shape[0], last - first))
-            for j in range(first, last):
-                q = self.allowed(
-                    self.cells.nearest((wanted[:, j] * self.factor[:, j])[:, None], self.columns[j : j + 1]), slice(j, j + 1)
-                )
-                integers[:, j] = q[:, 0]
-                fed[:, j - first] = (wanted[:, j] - q[:, 0] / self.factor[:, j]) / factor[j, j]
-                wanted[:, j + 1 : last] -= np.outer(fed[:, j - first], factor[j, j + 1 : last])
-            wanted[:, last:] -= fed @ factor[first:last, last:]
-        return integers
-
-    def settle(self, integers: Array, steps: _Steps) -> None:
-        """Move single integers, in place, while that lowers the damped error of their row."""
-        slope = (integers / self.factor - self.weights) @ steps.damped
-        for _ in range(SWEEPS):
-            moved = False
-            for j in range(integers.shape[1]):
-                factor = self.factor[:, j]
-                best = integers[:, j] - slope[:, j] / steps.damped[j, j] * factor
-                q = self.allowed(self.cells.nearest(best[:, None], self.columns[j : j + 1]), slice(j, j + 1))[:, 0]
-                change = (q - integers[:, j]) / factor
-                rows = np.flatnonzero(change)
-                if rows.size:
-                    integers[:, j] = q
-                    slope[rows] += np.outer(change[rows], steps.damped[j])
-                    moved = True
-            if not moved:
-                return
+    ``passing`` is the upper triangular factor by which the error of a column goes to the later ones.
+    """
+    wanted, integers = weights.copy(), np.zeros(weights.shape)
+    count = weights.shape[1]
+    for first in range(0, count, BLOCK):
+        last = min(first + BLOCK, count)
+        fed = np.zeros((weights.shape[0], last - first))
+        for j in range(first, last):
+            q = cells.nearest(wanted[:, j] * factor[:, j], j)
+            gone = q * weights[:, j] <= 0 if keep_signs else weights[:, j] == 0.0
+            q[gone] = 0.0
+            integers[:, j] = q
+            error = (wanted[:, j] - q / factor[:, j]) / passing[j, j]
+            fed[:, j - first] = error
+            wanted[:, j + 1 : last] -= error[:, None] * passing[j, j + 1 : last]
+        wanted[:, last:] -= fed @ passing[first:last, last:]
+    return integers
 
 
 def drive_fit(

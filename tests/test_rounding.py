@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def layer(seed: int, rows: int, columns: int, parts: int = 1) -> tuple[np.ndarra
     traces[8:] -= traces[:-8].copy()
     traces[:, :: max(2, columns // 2)] = 0.0
     edges = np.linspace(0, columns, parts + 1).astype(int)
-    return weights, Moment(tuple(traces[:, a:b].T @ traces[:, a:b] / 64 for a, b in zip(edges, edges[1:], strict=False)))
+    return weights, Moment(tuple(traces[:, a:b].T @ traces[:, a:b] / 64 for a, b in pairwise(edges)))
 
 
 def error(integers: np.ndarray, weights: np.ndarray, factor: np.ndarray, moment: Moment) -> np.ndarray:
@@ -141,4 +141,6 @@ def test_very_many_weights_are_rounded_at_the_likeliest_scale(monkeypatch: pytes
     scale, found = compensated_scale(weights, grids, np.ones(1), tried, moment)
     assert all_tried.shape == found.shape
     nearest = grids[0][0].nearest(weights * scale[:, None])
-    assert np.all(error(found, weights, scale[:, None], moment) <= error(nearest * (weights != 0), weights, scale[:, None], moment))
+    assert np.all(
+        error(found, weights, scale[:, None], moment) <= error(nearest * (weights != 0), weights, scale[:, None], moment)
+    )

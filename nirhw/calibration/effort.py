@@ -73,7 +73,9 @@ def list_recorded(found: Recorded, network: Network, context: Context) -> None:
     if done:
         nodes = tuple(node for p in network.populations.values() if p.rule != "input" for node in p.nodes)
         context.deviations.append(
-            Deviation("rounded", "fitted-to-record", nodes, f"by the activity on calibration spikes: {'; '.join(done)}", found.effect)
+            Deviation(
+                "rounded", "fitted-to-record", nodes, f"by the activity on calibration spikes: {'; '.join(done)}", found.effect
+            )
         )
         _doubt(found, nodes, context)
 
