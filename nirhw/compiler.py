@@ -9,7 +9,7 @@ from copy import copy
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from nirhw.calibration.effort import CALIBRATED, SEARCHED, Effort, list_calibration, list_recorded, settled_effort
+from nirhw.calibration.effort import CALIBRATED, PATIENCE, SEARCHED, Effort, list_calibration, list_recorded, settled_effort
 from nirhw.compiled import CompiledModel
 from nirhw.diagnostics import DEVIATION_CLASSES, Diagnostic, NirhwError, error, error_of
 from nirhw.hardware import load_hardware
@@ -100,7 +100,7 @@ def compile(
     network = meaning = _run(("canonicalize",), network, context, family, observer, clock)
     # what the reference runs is the canonical network: the same meaning in fewer populations
     if effort.level == SEARCHED:  # with the emulator in the loop each candidate has to be quick
-        context.shares, context.drive_shares = FINE_FACTORS, RANGE_FACTORS
+        context.shares, context.drive_shares, context.patience = FINE_FACTORS, RANGE_FACTORS, PATIENCE
     found: dict[str, Any] = {}
     if calibration is not None:
         network, found = _fitted(meaning, context, family, effort, calibration, labels, progress)
@@ -219,9 +219,7 @@ class _Candidates:
 def _branch(context: Context, tuning: Mapping[str, float]) -> Context:
     """Return a context that candidates may fill without touching the original; what passes write are fields of the record."""
     record = replace(context.record, **{f.name: copy(getattr(context.record, f.name)) for f in fields(context.record)})
-    return Context(
-        context.hardware, context.options, record, [], [], tuning, context.activity, context.shares, context.drive_shares
-    )
+    return replace(context, record=record, deviations=[], findings=[], drives=[], tuning=tuning)
 
 
 def check(graph: Any, target: str = "xylo", **same_options: Any) -> tuple[Diagnostic, ...]:

@@ -40,6 +40,7 @@ class Context:
         activity: what arrives at the neurons on recorded input, where there is some: weights are then rounded for it.
         shares: ranges that a search for a scale tries, see :data:`nirhw.numerics.RANGE_FACTORS`.
         drive_shares: of these ranges, those around the best one at which rounding for the recorded activity is worked out.
+        patience: time that searches for a placement may take, as a multiple of what they usually take.
         drives: what rounding for the recorded activity changed.
     """
 
@@ -52,6 +53,7 @@ class Context:
     activity: Activity | None = None
     shares: Sequence[float] = RANGE_FACTORS
     drive_shares: Sequence[float] = (1.0,)
+    patience: int = 1
     drives: list[DriveFit] = field(default_factory=list)
 
     def tuned(self, knob: str, default: float) -> float:

@@ -24,7 +24,7 @@ DAMPING = 0.05
 #: columns whose errors are fed forward at once
 BLOCK = 64
 #: products beyond which only the likeliest scale is worked out
-MOST_PRODUCTS = 2e10
+MOST_PRODUCTS = 2e9
 #: weights of a population, absent ones among them, beyond which each is rounded by itself
 MOST_CELLS = 30_000_000
 
@@ -159,7 +159,8 @@ def compensated_scale(
         to the nearest at any of the candidates, unless there are so many weights that only the likeliest one is worked out.
     """
     if weights.size * weights.shape[1] * tried.shape[0] > MOST_PRODUCTS:
-        tried = _chosen(tried, _errors_alone(weights, grids, unit, tried, moment), shared)[None]
+        likely = np.array([likely_error(weights, grids, t[:, None] / unit, moment) for t in tried])
+        tried = _chosen(tried, likely, shared)[None]
     count, rows = tried.shape
     factor = (tried[:, :, None] / unit).reshape(count * rows, -1)
     stacked = np.tile(weights, (count, 1))
@@ -174,15 +175,17 @@ def _chosen(values: Array, errors: Array, shared: bool) -> Array:
     return np.asarray(values[best, np.arange(errors.shape[1])])
 
 
-def _errors_alone(weights: Array, grids: Sequence[tuple[Grid, int]], unit: Array, tried: Array, moment: Moment) -> Array:
-    """Return what errors cost that later columns make up for as well as they can, ``[candidate, row]``."""
-    cells = _Cells.of(grids)
+def likely_error(weights: Array, grids: Sequence[tuple[Grid, int]], factor: Array, moment: Moment) -> Array:
+    """Return about what :func:`compensated` leaves of the drive's error by row, ``(rows,)``, in far less time.
+
+    Args:
+        weights: ``[row, column]``, in the network's units.
+        grids: integers of the chip, each with the number of columns that it holds.
+        factor: chip units per unit of weight, broadcasts to ``[row, column]``.
+        moment: second moment of what arrives at the columns.
+    """
     alone = np.concatenate([s.alone for s in moment.steps])
-    errors = []
-    for scale in tried:
-        factor = scale[:, None] / unit
-        errors.append(((cells.nearest(weights * factor) / factor - weights) ** 2) @ alone)
-    return np.array(errors)
+    return np.asarray(((_Cells.of(grids).nearest(weights * factor) / factor - weights) ** 2) @ alone)
 
 
 def _fed_forward(weights: Array, factor: Array, cells: _Cells, passing: Array, keep_signs: bool) -> Array:

@@ -21,6 +21,8 @@ BUDGET = 250
 #: the level that searches scales and fits recorded activity, the one with the emulator in the loop, and all that there are
 SEARCHED, CALIBRATED = 2, 3
 LEVELS = (0, 1, SEARCHED, CALIBRATED)
+#: how much longer level 2 may look for a placement
+PATIENCE = 8
 #: hits that a nudge of one knob may cost before a network counts as ill-conditioned
 ILL_CONDITIONED = 0.05
 #: a loss on the check half of more than so many standard errors is a warning

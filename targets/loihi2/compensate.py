@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,15 +12,18 @@ from nirhw.network import Ints, Network, Population
 from nirhw.numerics import Grid
 from nirhw.operators import Array
 from nirhw.pipeline import Context
-from nirhw.rounding import MOST_CELLS, Moment, compensated, drive_fit
+from nirhw.rounding import MOST_CELLS, Moment, compensated, drive_fit, likely_error
 
 from .convolution import SharedKernel
 from .formats import WeightFormat, keeps
 from .structure import SOURCE
 from .ways import Chosen, Way
 
-#: integers of all ways for a threshold register, given those that are nearest
-Together = Callable[[list[Chosen], int], list[Chosen]]
+#: threshold registers tried between the largest one and its half, where there is time
+FORMATS = 12
+
+#: returns the error of the drive by row, for weights, grids, factors and a moment
+ErrorRule = Callable[[Array, Sequence[tuple[Grid, int]], Array, Moment], Array]
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +33,70 @@ class _Family:
     members: list[int]
     full: list[Array]
     moments: list[tuple[Ints, Moment]]
+
+    def problem(self, chosen: list[Chosen], mantissa: int) -> tuple[Array, list[tuple[Grid, int]], Array]:
+        """Return weights ``[row, column]``, grids with their columns, and chip units per unit of weight by column."""
+        some, widths = [chosen[k] for k in self.members], [f.shape[1] for f in self.full]
+        grids = [(_signed(c.way.format), n) for c, n in zip(some, widths, strict=True)]
+        factor = np.repeat([mantissa / 2.0**c.exponent for c in some], widths)[None]
+        return np.concatenate(self.full, axis=1), grids, factor
+
+    def rounded(self, weights: Array, grids: list[tuple[Grid, int]], factor: Array) -> Array:
+        """Return integers ``[row, column]``."""
+        integers = np.zeros(weights.shape)
+        for rows, moment in self.moments:
+            integers[rows] = compensated(weights[rows], grids, factor, moment)
+        return integers
+
+    def parts(self, integers: Array) -> list[Array]:
+        """Return the columns of each way."""
+        return np.split(integers, np.cumsum([f.shape[1] for f in self.full])[:-1], axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Together:
+    """How the ways into a population are rounded for the recorded activity."""
+
+    pop: Population
+    families: list[_Family]
+    context: Context
+
+    def rounded(self, chosen: list[Chosen], mantissa: int) -> list[Chosen]:
+        """Return better integers than those given, for the same formats, and note what that changes."""
+        made = list(chosen)
+        for family in self.families:
+            weights, grids, factor = family.problem(chosen, mantissa)
+            integers = family.rounded(weights, grids, factor)
+            self.context.drives.append(drive_fit(self.pop.name, weights, grids, factor, integers, family.moments))
+            for k, part in zip(family.members, family.parts(integers), strict=True):
+                made[k] = replace(chosen[k], integers=_gathered(chosen[k].way, part).astype(np.int64))
+        return made
+
+    def best(self, ways: list[Way], mantissa: int, exponents: list[int], top: int) -> tuple[int, list[int]]:
+        """Return the threshold register up to ``top`` and the exponents with the least error of the drive.
+
+        Tried are those given, others within an octave, and exponents one lower, at which the largest weights are clipped.
+        """
+        if len(self.context.drive_shares) == 1:  # no time
+            return mantissa, exponents
+        tried = [(mantissa, exponents)]
+        for m in np.unique(np.geomspace(max(1.0, top / 2.0), top, FORMATS).astype(np.int64)).tolist():
+            plain = [w.exponent(m, w.largest) for w in ways]
+            tried += [(m, plain), (m, [max(e - 1, 0) for e in plain])]
+        likely = [self._error(ways, t[0], t[1], likely_error) for t in tried]
+        return min(tried[0], tried[int(np.argmin(likely))], key=lambda t: self._error(ways, t[0], t[1], _exact_error))
+
+    def _error(self, ways: list[Way], mantissa: int, exponents: list[int], rule: ErrorRule) -> float:
+        chosen = [Chosen(w, np.zeros(0, np.int64), e) for w, e in zip(ways, exponents, strict=True)]
+        total = 0.0
+        for family in self.families:
+            weights, grids, factor = family.problem(chosen, mantissa)
+            total += sum(float(rule(weights[rows], grids, factor, moment).sum()) for rows, moment in family.moments)
+        return total
+
+
+def _exact_error(weights: Array, grids: Sequence[tuple[Grid, int]], factor: Array, moment: Moment) -> Array:
+    return moment.error(compensated(weights, grids, factor, moment) / factor - weights)
 
 
 def rounding_together(network: Network, pop: Population, ways: list[Way], context: Context) -> Together | None:
@@ -43,17 +110,7 @@ def rounding_together(network: Network, pop: Population, ways: list[Way], contex
             kinds.setdefault(None if way.kernel is None else way.kernel.out_shape[1:], []).append(k)
     families = [_family(network, pop, ways, members, context) for members in kinds.values()]
     found = [f for f in families if f is not None]
-    if not found:
-        return None
-
-    def together(chosen: list[Chosen], mantissa: int) -> list[Chosen]:
-        made = list(chosen)
-        for family in found:
-            for k, integers in zip(family.members, _rounded(pop, family, chosen, mantissa, context), strict=True):
-                made[k] = replace(chosen[k], integers=integers.astype(np.int64))
-        return made
-
-    return together
+    return Together(pop, found, context) if found else None
 
 
 def _family(network: Network, pop: Population, ways: list[Way], members: list[int], context: Context) -> _Family | None:
@@ -71,21 +128,6 @@ def _family(network: Network, pop: Population, ways: list[Way], members: list[in
             return None
         moments.append((rows, moment))
     return _Family(members, full, moments)
-
-
-def _rounded(pop: Population, family: _Family, chosen: list[Chosen], mantissa: int, context: Context) -> list[Array]:
-    """Return the integers of the ways of a family, each as the values of its way."""
-    some = [chosen[k] for k in family.members]
-    widths = [f.shape[1] for f in family.full]
-    weights = np.concatenate(family.full, axis=1)
-    grids = [(_signed(c.way.format), n) for c, n in zip(some, widths, strict=True)]
-    factor = np.repeat([mantissa / 2.0**c.exponent for c in some], widths)[None]
-    integers = np.zeros(weights.shape)
-    for rows, moment in family.moments:
-        integers[rows] = compensated(weights[rows], grids, factor, moment)
-    context.drives.append(drive_fit(pop.name, weights, grids, factor, integers, family.moments))
-    parts = np.split(integers, np.cumsum(widths)[:-1], axis=1)
-    return [_gathered(c.way, p) for c, p in zip(some, parts, strict=True)]
 
 
 def _signed(form: WeightFormat) -> Grid:

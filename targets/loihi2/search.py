@@ -27,9 +27,11 @@ def fitted(
     """Return the threshold register and the integers of all ways, of which ``together`` may make better ones."""
     top, full = _largest_mantissa(pop, ways, unit, context)
     mantissa, exponents = _search(ways, top, context)
+    if together is not None:
+        mantissa, exponents = together.best(ways, mantissa, exponents, top)
     while True:
         chosen = [Chosen(w, w.rounded(mantissa, e).astype(np.int64), e) for w, e in zip(ways, exponents, strict=True)]
-        chosen = chosen if together is None else together(chosen, mantissa)
+        chosen = chosen if together is None else together.rounded(chosen, mantissa)
         if not _overflows(pop, chosen, mantissa, context):
             break
         mantissa = int(mantissa * 0.97)  # rounding made the weights a little larger than they are
