@@ -24,8 +24,6 @@ from .objective import Score, evidence_of
 ROUNDS = 4
 #: a correction is at first this power of the ratio of rates, and no larger than this
 POWER, LARGEST = 0.5, 1.4
-#: rounding for the recorded activity is followed up where it does at most so much worse before thresholds are corrected
-CLOSE = 0.05
 #: spikes that both rates are given for free, so that a few by chance correct nothing
 FREE = 5.0
 
@@ -108,6 +106,9 @@ class Recorded:
 def fit_to_record(network: Network, lower: LowerRecorded, split: Split, seed: int) -> Recorded:
     """Return how weights and thresholds fit the activity that the float network shows on the search half.
 
+    Weights are rounded for the activity, which always lowers the error of the drive, unless the decisions say clearly that this
+    does harm: by more than a standard error, or below those of the default.
+
     Args:
         network: the float network.
         lower: makes the emulator of a candidate.
@@ -122,10 +123,11 @@ def fit_to_record(network: Network, lower: LowerRecorded, split: Split, seed: in
     plain = bench.tried(None, {})
     assert plain is not None  # an error of the default is raised
     rounded = bench.tried(activity, {})
-    found = [bench.corrected(plain)]
-    if rounded is not None and rounded.score.value >= plain.score.value - CLOSE:
-        found.append(bench.corrected(rounded))
-    best = max(reversed(found), key=lambda f: f.score.value)
+    best = bench.corrected(plain)
+    if rounded is not None and rounded.score.value >= plain.score.value - _doubt(plain.score, split):
+        rounded = bench.corrected(rounded)
+        if rounded.score.value >= max(plain.score.value, best.score.value - _doubt(best.score, split)):
+            best = rounded
     before, after, error = split.judged(plain.emulated, best.emulated)
     ones = np.ones(1)
     rates = tuple(
@@ -152,6 +154,12 @@ def fit_to_record(network: Network, lower: LowerRecorded, split: Split, seed: in
         (split.chosen.size, split.held.size),
         seed,
     )
+
+
+def _doubt(score: Score, split: Split) -> float:
+    """Return the standard error of a share of hits on the search half, and one sample more."""
+    number = split.chosen.size
+    return float(np.sqrt(score.hits * (1.0 - score.hits) / number)) + 1.0 / number
 
 
 def with_thresholds(network: Network, factors: Mapping[str, Array]) -> Network:
