@@ -90,6 +90,7 @@ def least_error_scale(
     grid: Grid,
     cap: Array | float = np.inf,
     shares: Sequence[float] = RANGE_FACTORS,
+    unit: Array | float = 1.0,
 ) -> Array:
     """Return the scale by row with the least squared error of its weights, among shares of the range around ``start``.
 
@@ -100,13 +101,14 @@ def least_error_scale(
         grid: integers of the chip.
         cap: largest scale by row.
         shares: of the range that are tried, 1 among them.
+        unit: chip units that one unit of a weight's integer stands for, by weight.
 
     Returns:
         The scale by row; ``start`` itself is among the candidates, so the error is never larger than at ``start``.
     """
     best, least = start, np.full(start.shape, np.inf)
     for tried in scales_around(start, shares, cap):
-        factor = tried[row]
+        factor = tried[row] / unit
         error = np.bincount(row, (grid.nearest(weights * factor) / factor - weights) ** 2, minlength=start.size)
         better = error < least * (1.0 - 1e-9)
         best, least = np.where(better, tried, best), np.where(better, error, least)

@@ -172,13 +172,14 @@ def _refined(scale: Array, row: _Rows, context: Context) -> Array:
     options, shifts = context.options, context.record.shifts
     if options.scaling == "max" or not row.weights:
         return frozen(scale)
-    stacked = np.concatenate([w / 2.0 ** shifts[row.matrix[n]] for n, w in row.weights.items()], axis=1)
+    stacked = np.concatenate(list(row.weights.values()), axis=1)
+    unit = np.concatenate([np.full(w.shape, 2.0 ** shifts[row.matrix[n]]) for n, w in row.weights.items()], axis=1).ravel()
     neuron = np.repeat(np.arange(scale.size), stacked.shape[1])
     grid = _grid(context)
     if options.scaling == "percentile":
-        wanted = percentile_scale(stacked.ravel(), neuron, scale.size, grid, options.percentile)
+        wanted = percentile_scale(stacked.ravel() / unit, neuron, scale.size, grid, options.percentile)
         return frozen(np.where(np.isfinite(wanted), np.minimum(np.maximum(wanted, scale), row.cap), scale))
-    return frozen(least_error_scale(stacked.ravel(), neuron, scale, grid, row.cap, context.shares))
+    return frozen(least_error_scale(stacked.ravel(), neuron, scale, grid, row.cap, context.shares, unit))
 
 
 def _grid(context: Context) -> Grid:
