@@ -1,6 +1,7 @@
 # make test        lint, types and all tests
 # make demo        two networks compiled, emulated and compared with the float networks
 # make benchmarks  speed next to a named opponent
+# make accuracy    accuracy of float, of nirhw and of the vendors' own routes
 # make lint        ruff and mypy alone
 # make clean       back to a fresh clone
 #
@@ -15,6 +16,7 @@ PYTEST_ARGS ?=
 
 XYLOSIM := 0.1.3
 SINABS := 3.1.3
+ROCKPOOL := 3.1.0
 LAVA := 0.10.0
 LAVA_DL := 0.6.0
 TORCH := 2.13.0
@@ -25,16 +27,18 @@ PACKAGES := nirhw passes targets hw_configs
 VENV := .venv/bin
 # stamps: older than pyproject.toml, or of another xylosim, means set up again
 ENV := .venv/.installed
+ROCKPOOL_ENV := .venv-rockpool/.installed-$(ROCKPOOL)
 ORACLES := .venv-xylosim/.installed-$(XYLOSIM) .venv-sinabs/.installed-$(SINABS) .venv-lava/.installed-$(LAVA)
 PIP_FLAGS := -qq --disable-pip-version-check
 
 export NIRHW_XYLOSIM_PYTHON ?= $(CURDIR)/.venv-xylosim/bin/python
+export NIRHW_ROCKPOOL_PYTHON ?= $(CURDIR)/.venv-rockpool/bin/python
 export NIRHW_SINABS_PYTHON ?= $(CURDIR)/.venv-sinabs/bin/python
 export NIRHW_LAVA_PYTHON ?= $(CURDIR)/.venv-lava/bin/python
 # the oracles are built while lint and mypy run
 MAKEFLAGS += --jobs=2
 
-.PHONY: demo test test-exporters lint benchmarks clean
+.PHONY: demo test test-exporters lint benchmarks accuracy clean
 .DELETE_ON_ERROR:
 
 demo: $(ENV)
@@ -58,11 +62,15 @@ lint: $(ENV)
 	@ln -s $(addprefix ../../../,$(filter-out %/__pycache__,$(wildcard nirhw/*)) $(filter-out nirhw,$(PACKAGES))) build/typing/nirhw
 	$(VENV)/mypy
 
-benchmarks: $(ENV) $(ORACLES)
+benchmarks: $(ENV) $(ORACLES) $(ROCKPOOL_ENV)
 	@set -e; for script in tests/benchmarks/*.py; do echo "== $$script"; $(VENV)/python $$script; done
 
+ACCURACY_ARGS ?=
+accuracy: $(ENV) .venv-sinabs/.installed-$(SINABS) $(ROCKPOOL_ENV)
+	$(VENV)/python tests/benchmarks/accuracy.py $(ACCURACY_ARGS)
+
 clean:
-	rm -rf .venv .venv-xylosim .venv-sinabs .venv-lava .venv-exporters .pytest_cache .hypothesis .ruff_cache .mypy_cache build dist out nirhw.egg-info
+	rm -rf .venv .venv-xylosim .venv-rockpool .venv-sinabs .venv-lava .venv-exporters .pytest_cache .hypothesis .ruff_cache .mypy_cache build dist out nirhw.egg-info
 	find $(PACKAGES) demo tests -name __pycache__ -prune -exec rm -rf {} +
 
 $(ENV): pyproject.toml
@@ -73,6 +81,13 @@ $(ENV): pyproject.toml
 .venv-xylosim/.installed-%:
 	$(PYTHON) -m venv .venv-xylosim
 	.venv-xylosim/bin/python -m pip install $(PIP_FLAGS) numpy xylosim==$*
+	@touch $@
+
+# rockpool's extra "xylo" would pull samna, which public indexes hold as a downloader only; tests/oracles/stand_ins has a stand-in
+.venv-rockpool/.installed-%:
+	$(PYTHON) -m venv .venv-rockpool
+	.venv-rockpool/bin/python -m pip install $(PIP_FLAGS) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch==$(TORCH)
+	.venv-rockpool/bin/python -m pip install $(PIP_FLAGS) rockpool==$* xylosim==$(XYLOSIM) nir==1.0.8 nirtorch==2.6 bitstruct packaging
 	@touch $@
 
 .venv-sinabs/.installed-%:

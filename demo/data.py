@@ -15,15 +15,26 @@ Spikes = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 Series = NDArray[np.float64]
 
-DIGIT_STEPS = 16
 DIGIT_LEVELS = 16  # pixels run from 0 to 16
-DIGIT_TEST_SHARE = 0.25
+DIGIT_TEST = 450  # a quarter
+DIGIT_CALIBRATION = 200
+DIGIT_STEPS = 16  # for networks that count in steps
+LIF_DIGIT_STEPS = 32  # for networks in time
+LIF_DIGIT_FULL_RATE = 0.5  # spikes a step of a white pixel; 1 for networks that count in steps
 SPLIT_SEED = 0
 
 VOWEL_SPEAKERS = 8  # the first eight of nine: Xylo Audio 2 has eight outputs
 VOWEL_STEPS = 100
 VOWEL_FULL_RATE = 0.5  # spikes a step of a coefficient at or above the top of its range
 VOWEL_RANGE = 2.5  # standard deviations of the training set on either side of the mean
+
+POWER_STEPS = 96  # four an hour
+POWER_LEVELS = 12  # channels
+POWER_RANGE = (-2.0, 2.0)  # where the first and the last channel answer most; standard deviations of a day's own demand
+POWER_FULL_RATE = 0.8  # spikes a step of a channel at its level
+POWER_CLOCK = 4  # channels: which quarter of the day it is
+POWER_CLOCK_RATE = 0.5
+POWER_TEST, POWER_CALIBRATION = 636, 160  # of 1096
 
 
 @dataclass(frozen=True)
@@ -46,6 +57,16 @@ class Split:
         index = np.sort(np.concatenate(kept))
         return Split(self.spikes[index], self.labels[index])
 
+    def split_off(self, number: int, seed: int) -> tuple["Split", "Split"]:
+        """The rest, and ``number`` samples drawn at random with all classes in proportion."""
+        from sklearn.model_selection import train_test_split
+
+        parts = train_test_split(
+            self.spikes, self.labels, test_size=number, random_state=seed, shuffle=True, stratify=self.labels
+        )
+        rest_spikes, drawn_spikes, rest_labels, drawn_labels = parts
+        return Split(rest_spikes, rest_labels), Split(drawn_spikes, drawn_labels)
+
 
 def even_spikes(drive: Series) -> Spikes:
     """Error diffusion along axis 1: a spike whenever the running sum of ``drive`` (0 to 1 a step) passes k + 1/2."""
@@ -54,19 +75,24 @@ def even_spikes(drive: Series) -> Spikes:
 
 
 def digits() -> tuple[Split, Split]:
-    """Training and test split of scikit-learn's digits, ``spikes[sample, step, 1, 8, 8]``."""
+    """Training and test split of scikit-learn's digits, a spike a grey level, ``spikes[sample, step, 1, 8, 8]``."""
+    return _digits(DIGIT_STEPS, 1.0)
+
+
+def lif_digits() -> tuple[Split, Split, Split]:
+    """Training, calibration and test split of the same digits, the same test images, more steps at half the rate."""
+    rest, test = _digits(LIF_DIGIT_STEPS, LIF_DIGIT_FULL_RATE)
+    train, calibration = rest.split_off(DIGIT_CALIBRATION, SPLIT_SEED)
+    return train, calibration, test
+
+
+def _digits(steps: int, full_rate: float) -> tuple[Split, Split]:
     from sklearn.datasets import load_digits
-    from sklearn.model_selection import train_test_split
 
     images, labels = load_digits(return_X_y=True)
-    parts = train_test_split(images, labels, test_size=DIGIT_TEST_SHARE, random_state=SPLIT_SEED, shuffle=True, stratify=labels)
-    train_images, test_images, train_labels, test_labels = parts
-    return _digit_split(train_images, train_labels), _digit_split(test_images, test_labels)
-
-
-def _digit_split(images: Series, labels: Labels) -> Split:
-    drive = np.repeat(images.reshape(-1, 1, 1, 8, 8) / DIGIT_LEVELS, DIGIT_STEPS, axis=1)
-    return Split(even_spikes(drive), labels.astype(np.int64))
+    drive = np.repeat(full_rate * images.reshape(-1, 1, 1, 8, 8) / DIGIT_LEVELS, steps, axis=1)
+    whole = Split(even_spikes(drive), labels.astype(np.int64))
+    return whole.split_off(DIGIT_TEST, SPLIT_SEED)
 
 
 def vowels() -> tuple[Split, Split]:
@@ -90,6 +116,25 @@ def _vowel_spikes(utterances: list[Series], mean: Series, deviation: Series) -> 
     stretched = np.stack([stretch(utterance, VOWEL_STEPS) for utterance in utterances])
     level = 0.5 + (stretched - mean) / deviation / (2 * VOWEL_RANGE)
     return even_spikes(VOWEL_FULL_RATE * np.clip(level, 0.0, 1.0))
+
+
+def power() -> tuple[Split, Split, Split]:
+    """Training, calibration and test split of ItalyPowerDemand (which half of the year), ``spikes[sample, step, channel]``."""
+    parts = [read_ts("ItalyPowerDemand", part) for part in ("TRAIN", "TEST")]
+    days = np.stack([stretch(day, POWER_STEPS) for series, _ in parts for day in series])
+    labels = np.array([int(name) - 1 for _, names in parts for name in names], dtype=np.int64)
+    quarters = np.repeat(np.eye(POWER_CLOCK), POWER_STEPS // POWER_CLOCK, axis=0)
+    clock = np.broadcast_to(quarters, (len(days), *quarters.shape))
+    drive = np.concatenate([POWER_FULL_RATE * tuned(days), POWER_CLOCK_RATE * clock], axis=2)
+    rest, test = Split(even_spikes(drive), labels).split_off(POWER_TEST, SPLIT_SEED)
+    train, calibration = rest.split_off(POWER_CALIBRATION, SPLIT_SEED)
+    return train, calibration, test
+
+
+def tuned(level: Series) -> Series:
+    """Triangular tuning curves, 0 to 1, over ``level[sample, step, 1]``: any level is shared by the two channels next to it."""
+    peaks, spacing = np.linspace(*POWER_RANGE, POWER_LEVELS, retstep=True)
+    return np.clip(1.0 - np.abs(np.clip(level, *POWER_RANGE) - peaks) / spacing, 0.0, 1.0)
 
 
 def stretch(series: Series, steps: int) -> Series:

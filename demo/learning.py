@@ -1,42 +1,23 @@
-"""What the two training scripts share: surrogate spikes, seeds, the training loop and the writing of NIR files."""
+"""What the training scripts share: seeds, costs, the training loop, the report and the writing of NIR files."""
 
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import nir
 import numpy as np
 import torch
+from catalogue import DemoNetwork
 from data import Split
 from torch import Tensor, nn
+from torch.nn import functional
 
-NETWORKS = Path(__file__).parent / "networks"
-SURROGATE_SLOPE = 5.0
-
-
-class SurrogateSpike(torch.autograd.Function):
-    """Heaviside step (strictly above 0) with the gradient 1 / (1 + slope * abs(x))^2."""
-
-    @staticmethod
-    def forward(ctx: Any, excess: Tensor) -> Tensor:
-        ctx.save_for_backward(excess)
-        return (excess > 0).to(excess.dtype)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        (excess,) = ctx.saved_tensors
-        return gradient / (1 + SURROGATE_SLOPE * excess.abs()) ** 2
+SEED = 0
 
 
-def spike(excess: Tensor) -> Tensor:
-    """1 where ``excess`` (membrane minus threshold) is positive, else 0; differentiable through the surrogate."""
-    return SurrogateSpike.apply(excess)
-
-
-def set_seed(seed: int) -> None:
+def set_seed() -> None:
     """Seed torch and keep it to one thread and to deterministic kernels."""
-    torch.manual_seed(seed)
+    torch.manual_seed(SEED)
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
 
@@ -69,9 +50,43 @@ def train(
             print(f"epoch {epoch + 1:3d}: loss {total / len(labels):.4f}", flush=True)
 
 
+def decision_loss(output: Tensor, labels: Tensor, gain: float) -> Tensor:
+    """Cross entropy of the counts of ``output[step, sample, class]``, ``gain`` logits a spike."""
+    return functional.cross_entropy(gain * output.sum(0), labels)
+
+
+def busy_layer_cost(raster: Tensor, wanted: float) -> Tensor:
+    """Mean rate of a population above the wanted one, spikes a step."""
+    return functional.relu(raster.mean() - wanted)
+
+
+def neuron_rate_cost(raster: Tensor, quietest: float, busiest: float) -> Tensor:
+    """Mean over neurons of how far a neuron's mean rate over ``raster[step, sample, neuron]`` is outside the wanted range."""
+    rates = raster.mean((0, 1))
+    return (functional.relu(rates - busiest) + functional.relu(quietest - rates)).mean()
+
+
 def accuracy(counts: Tensor, labels: np.ndarray) -> float:
     """Share of samples whose largest output count (the lowest index wins ties) is at the label."""
     return float(np.mean(np.argmax(counts.numpy(), axis=1) == labels))
+
+
+def report(network: nn.Module, **splits: Split) -> None:
+    """Print accuracy in float64 and mean rates, layer by layer, on each split."""
+    network.double()
+    for name, split in splits.items():
+        with torch.no_grad():
+            rasters = network(torch.from_numpy(split.spikes).double())
+        rates = ", ".join(f"{float(raster.mean()):.3f}" for raster in rasters)
+        share = accuracy(rasters[-1].sum(0), split.labels)
+        print(f"{name}: {100 * share:.2f} % of {len(split.labels)}, spikes a step: {rates}")
+
+
+def write(entry: DemoNetwork, network: nn.Module, test: Split, calibration: Split) -> None:
+    """Write a network, which has ``export(path)``, and its sets, where the catalogue says."""
+    network.export(entry.graph)
+    test.save(entry.test, entry.dt, entry.reset)
+    calibration.save(entry.calibration, entry.dt, entry.reset)
 
 
 def write_network(path: Path, nodes: dict[str, nir.NIRNode], edges: list[tuple[str, str]]) -> None:

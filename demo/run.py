@@ -6,10 +6,10 @@ Run by ``make demo``.  Artifacts and reports go to the folder ``out``.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from catalogue import DIGITS, VOWELS, DemoNetwork
 from rich.console import Console
 from rich.progress import Progress
 
@@ -22,21 +22,8 @@ HERE = Path(__file__).parent
 OUT = HERE.parent / "out"
 #: the target whose whole report is printed; all of them are written to files
 REPORT_PRINTED_FOR = "xylo-audio2"
-
-
-@dataclass(frozen=True)
-class DemoNetwork:
-    """A trained network of this folder and its test set."""
-
-    title: str
-    graph: Path
-    data: Path
-
-
-NETWORKS = (
-    DemoNetwork("vowels, CubaLIF", HERE / "networks/vowels_cubalif.nir", HERE / "networks/vowels_test.npz"),
-    DemoNetwork("digits, conv IF", HERE / "networks/digits_conv_if.nir", HERE / "networks/digits_test.npz"),
-)
+#: a quick selection
+NETWORKS = (VOWELS, DIGITS)
 
 
 def main() -> None:
@@ -45,7 +32,7 @@ def main() -> None:
     OUT.mkdir(exist_ok=True)
     rows = []
     for network in NETWORKS:
-        data = np.load(network.data)
+        data = np.load(network.test)
         for info in nirhw.list_targets():
             if info.name == info.hardware:  # leave out the short names of the same chips
                 rows.append(_compile_and_measure(network, info.name, data, console))

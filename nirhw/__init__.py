@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from nirhw.compiled import load as load
     from nirhw.compiler import check as check
     from nirhw.compiler import compile as compile
+    from nirhw.diagnosis import diagnose as diagnose
     from nirhw.registry import list_targets as list_targets
 
 _ROOT = Path(__file__).resolve().parent.parent
@@ -28,13 +29,14 @@ if (_ROOT / "targets").is_dir() and (_ROOT / "passes").is_dir() and (_ROOT / "py
     __path__.append(str(_ROOT))
 
 __version__ = "0.1.0"
-__all__ = ["CompiledModel", "NirhwError", "__version__", "check", "compile", "list_targets", "load"]
+__all__ = ["CompiledModel", "NirhwError", "__version__", "check", "compile", "diagnose", "list_targets", "load"]
 
 #: public name -> module; imported at first use, so that ``import nirhw`` stays quick
 _LATE = {
     "CompiledModel": "nirhw.compiled",
     "check": "nirhw.compiler",
     "compile": "nirhw.compiler",
+    "diagnose": "nirhw.diagnosis",
     "list_targets": "nirhw.registry",
     "load": "nirhw.compiled",
 }

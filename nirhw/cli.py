@@ -116,6 +116,25 @@ Budget = Annotated[
     typer.Option("--budget", metavar="N|SECONDSs", help="Evaluations of calibration (default 250), or seconds, such as 30s."),
 ]
 Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="Seed of calibration; 0 by default.")]
+InputSpikes = Annotated[
+    Path,
+    typer.Option(
+        "--input",
+        "-i",
+        metavar="SPIKES",
+        help="Spikes: .npz (key 'spikes'), .npy or .csv; or events with time stamps.",
+        show_default=False,
+    ),
+]
+SampleLabels = Annotated[
+    Path | None,
+    typer.Option(
+        "--labels", metavar="LABELS", help="Labels: .npy, or .npz with the key 'labels'; by default those beside the spikes."
+    ),
+]
+EventSteps = Annotated[
+    int | None, typer.Option("--steps", min=1, metavar="N", help="Length of an event file; by default up to its last event.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
 
@@ -298,23 +317,9 @@ def emulate(
     file: Annotated[
         Path, typer.Argument(metavar="MODEL", help="A compiled .nirhw file, or a .nir file with --target.", show_default=False)
     ],
-    spikes: Annotated[
-        Path,
-        typer.Option(
-            "--input",
-            "-i",
-            metavar="SPIKES",
-            help="Spikes: .npz (key 'spikes'), .npy or .csv; or events with time stamps.",
-            show_default=False,
-        ),
-    ],
+    spikes: InputSpikes,
     output: Annotated[Path | None, typer.Option("--output", "-o", metavar="OUT.npz", help="Where the results go.")] = None,
-    labels: Annotated[
-        Path | None,
-        typer.Option(
-            "--labels", metavar="LABELS", help="Labels: .npy, or .npz with the key 'labels'; by default those beside the spikes."
-        ),
-    ] = None,
+    labels: SampleLabels = None,
     record: Annotated[
         list[str] | None, typer.Option("--record", metavar="NODE", help="Keep spikes and states of a population. Repeatable.")
     ] = None,
@@ -322,9 +327,7 @@ def emulate(
         bool, typer.Option("--reference", help="Run the float network, too; its results get the prefix reference/.")
     ] = False,
     fidelity: Annotated[bool, typer.Option("--fidelity", help="Measure the agreement with the float network.")] = False,
-    steps: Annotated[
-        int | None, typer.Option("--steps", min=1, metavar="N", help="Length of an event file; by default up to its last event.")
-    ] = None,
+    steps: EventSteps = None,
     target: TargetName = None,
     hardware: HardwareName = None,
     dt: TimeStep = None,
@@ -392,6 +395,43 @@ def _emulate_events(
         out.emit_json({"ok": True, "target": model.target, "output": written, **found, "diagnostics": _dicts(model.findings)})
     else:
         out.emit("\n".join(work.lines(model, events, done, seconds)) + "\n")
+    return out.DONE
+
+
+@app.command()
+def diagnose(
+    file: NirFile,
+    spikes: InputSpikes,
+    labels: SampleLabels = None,
+    steps: EventSteps = None,
+    target: TargetName = None,
+    hardware: HardwareName = None,
+    dt: TimeStep = None,
+    reset: ResetKind = None,
+    integrator: IntegratorName = None,
+    strict: StrictClasses = None,
+    option: TargetOption = None,
+    level: Level = None,
+    json: AsJson = False,
+) -> int:
+    """Show which property of a chip costs a network what, one at a time."""
+    from nirhw import cli_emulate as work
+    from nirhw.cli_options import refuse_artifact
+    from nirhw.diagnosis import examine, subject
+
+    choices = replace(_choices(target, hardware, dt, reset, integrator, strict, option), level=level)
+    arguments = choices.arguments()
+    refuse_artifact(file)
+    case = subject(file, **arguments)
+    samples = work.read_samples(case.model, spikes, labels, steps)
+    with work.progress_bar(case.rows * samples.number, samples.number > 1) as advance:
+        found = examine(case, samples.whole(), samples.labels, lambda done, total: advance("diagnosing", done))
+    if json:
+        out.emit_json({"ok": True, **found.to_dict(), "diagnostics": _dicts(case.model.findings)})
+    else:
+        for warning in case.model.findings:
+            out.warn(f"warning {warning}")
+        out.emit(found.to_text())
     return out.DONE
 
 

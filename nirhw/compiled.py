@@ -10,12 +10,12 @@ from typing import Any, overload
 
 from nirhw.diagnostics import Deviation, Diagnostic, error, error_of
 from nirhw.emulation.events import EventRun, Events, as_events, is_events
-from nirhw.emulation.inputs import as_counts, as_labels, populations_named
+from nirhw.emulation.inputs import Counts, as_counts, as_labels, in_chunks, populations_named
 from nirhw.emulation.result import Run
 from nirhw.fidelity import Fidelity, FidelityMeter
 from nirhw.files import read_bytes, write_whole
 from nirhw.hardware import Hardware
-from nirhw.network import Network
+from nirhw.network import Ints, Network
 from nirhw.pipeline import Device
 from nirhw.reference import ReferenceState, owners, run_reference
 from nirhw.registry import find_target
@@ -106,19 +106,30 @@ class CompiledModel:
         Raises:
             InputError: NIRHW-E050 to E052 for spikes or labels that do not suit the model.
         """
-        counts, batched = as_counts(spikes, self._input_shapes, self.io_map["input_peak"])
+        counts, checked = self.samples_of(spikes, labels)
         samples = next(iter(counts.values())).shape[0]
-        checked = None if labels is None else as_labels([labels] if not batched else labels, samples)
-        named = {n: c.reshape(*c.shape[:2], *self._input_shapes[n]) for n, c in counts.items()}
-        spiking = tuple(n for n, p in owners(self.network).items() if self._is_spiking(n, p))
+        spiking = self.spiking_populations
         meter = FidelityMeter(tuple(self.io_map["outputs"]))
-        for first in range(0, samples, CHUNK):
-            chunk: Any = {n: c[first : first + CHUNK] for n, c in named.items()}
-            chunk = chunk if len(chunk) > 1 else next(iter(chunk.values()))
+        for number, chunk in enumerate(in_chunks(counts, self._input_shapes, CHUNK), 1):
             meter.add(self.emulate(chunk, record=spiking), self.reference(chunk, record=spiking))
             if progress:
-                progress(min(first + CHUNK, samples), samples)
+                progress(min(number * CHUNK, samples), samples)
         return meter.result(checked)
+
+    def samples_of(self, spikes: Any, labels: Any = None) -> tuple[dict[str, Counts], Ints | None]:
+        """Return counts ``[batch, time, size]`` by input name and labels ``[batch]``, checked; a lone sample is a batch of one.
+
+        Raises:
+            InputError: NIRHW-E050 to E052 for spikes or labels that do not suit the model.
+        """
+        counts, batched = as_counts(spikes, self._input_shapes, self.io_map["input_peak"])
+        samples = next(iter(counts.values())).shape[0]
+        return counts, None if labels is None else as_labels(labels if batched else [labels], samples)
+
+    @property
+    def spiking_populations(self) -> tuple[str, ...]:
+        """Names of the populations whose spikes both the chip and the float network can show."""
+        return tuple(n for n, p in owners(self.network).items() if self._is_spiking(n, p))
 
     def _is_spiking(self, name: str, population: str) -> bool:
         return (

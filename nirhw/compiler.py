@@ -32,6 +32,8 @@ TUNED_STAGES = tuple(s for s in BACK_STAGES if s not in ("partition", "place"))
 
 #: called after every pass with stage, pass name and the network as it is then
 Observer = Callable[[str, str, Network], None]
+#: called once with the canonical network, the network after all passes, and the context with its record
+Explainer = Callable[[Network, Network, Context], None]
 
 
 def compile(
@@ -51,6 +53,7 @@ def compile(
     seed: int = 0,
     observer: Observer | None = None,
     progress: Watch | None = None,
+    explainer: Explainer | None = None,
 ) -> CompiledModel:
     """Lower a network to a chip's configuration.
 
@@ -73,6 +76,7 @@ def compile(
         seed: of everything random in calibration.
         observer: called after every pass; for ``nirhw inspect``.
         progress: told how far calibration is; a KeyboardInterrupt during it keeps the best so far.
+        explainer: called once with the networks before and after lowering; for :func:`nirhw.diagnose`.
 
     Returns:
         The compiled model: configuration, io map, report, ledger, emulator, reference.
@@ -114,6 +118,8 @@ def compile(
     if broken:
         raise error_of(broken)
     clock.lap("verify")
+    if explainer:
+        explainer(meaning, network, context)
     sections = family.report(config, io_map, chip, context.record)
     if context.drives:
         found["drives"] = [d.as_row() for d in context.drives]

@@ -172,11 +172,14 @@ class FidelityMeter:
         if rows.size and (sums.first < 0 or rows[0] < sums.first):
             sums.first = int(rows[0])
 
+    def decided(self) -> dict[str, tuple[AnyArray, AnyArray]]:
+        """Return the decisions ``(B,)`` of the chip and of the reference, by output."""
+        return {name: (np.concatenate(self._chip[name]), np.concatenate(self._float[name])) for name in self._outputs}
+
     def result(self, labels: AnyArray | None) -> Fidelity:
         """Return all measures of what was added."""
         outputs = {}
-        for name in self._outputs:
-            got, wanted = np.concatenate(self._chip[name]), np.concatenate(self._float[name])
+        for name, (got, wanted) in self.decided().items():
             outputs[name] = OutputFidelity(
                 Share.of(got == wanted),
                 None if labels is None else Share.of(got == labels),

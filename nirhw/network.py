@@ -8,6 +8,9 @@ its target on which it arrives.  One step of the reference meaning, for every po
     v          = decay * v + gain * sum(current) + leak         (a population without membrane passes the sum)
     spike      = v > threshold, then the reset of the population
 
+A population with a ``burst`` above 1 sends as many spikes a step as there are multiples of its threshold below v, at most
+``burst``; subtraction takes all of them off.  NIR has no such neurons; chips do.
+
 How the four chips sit in it (drawn before it was frozen, see docs/design/ir.md): a convolution stays symbolic in its
 projection (Speck), delays belong to projections by source or target (SpiNNaker2), a signal kind says spike, count, graded or
 analog (Loihi 2), and several ports with own time constants end in one neuron (Xylo).
@@ -33,6 +36,9 @@ Signal = Literal["spike", "count", "graded", "analog"]
 Role = Literal["network", "relay", "bias"]
 Rule = Literal["input", "spiking", "analog", "sum"]
 Ints = NDArray[np.int64]
+
+#: largest number of spikes a step that rasters hold
+BURST_MAX = 255
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +102,7 @@ class Population:
         membrane: None for inputs and sums; a spiking population always has one.
         threshold, v_reset: ``(size,)`` for spiking populations, else None.
         reset: what happens to v at a spike.
+        burst: largest number of spikes a step, 1 to 255.
         nodes: NIR nodes that the population stands for.
         role: "network", or why a pass added it.
         codes: the chip's integers by register name, once fitted.
@@ -113,6 +120,7 @@ class Population:
     nodes: tuple[str, ...] = ()
     role: Role = "network"
     codes: Mapping[str, Ints] = field(default_factory=dict)
+    burst: int = 1
 
     @property
     def size(self) -> int:
@@ -278,5 +286,7 @@ def _broken_population(pop: Population) -> Iterable[tuple[str, str]]:
         yield pop.name, "spiking and analog populations, and no others, have a membrane"
     if (pop.rule == "input") == bool(pop.ports):
         yield pop.name, "inputs have no ports, all others have some"
+    if not 1 <= pop.burst <= BURST_MAX or (pop.burst > 1 and (pop.threshold is None or np.any(pop.threshold < 0))):
+        yield pop.name, f"several spikes a step, {BURST_MAX} at most, need thresholds that are not negative"
     if len({p.name for p in pop.ports}) != len(pop.ports):
         yield pop.name, "two ports share a name"

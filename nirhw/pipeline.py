@@ -21,6 +21,9 @@ from nirhw.numerics import RANGE_FACTORS
 if TYPE_CHECKING:
     from nirhw.calibration.activity import Activity
 
+if TYPE_CHECKING:
+    from nirhw.properties import Property
+
 #: in this order, for all targets
 STAGES = ("read", "canonicalize", "legalize", "fit", "structure", "quantize", "partition", "place", "lower", "verify")
 PASS_STAGES = ("canonicalize", "legalize", "fit", "structure", "quantize", "partition", "place")
@@ -111,6 +114,8 @@ class Target:
             cannot be calibrated.
         placement: fields of the record that the stages from ``partition`` on fill, which calibration keeps instead of running
             them again; empty where they are quick and depend on the weights.
+        properties: ``(canonical network, network after all passes, context) -> properties`` of the chip that
+            :func:`nirhw.diagnose` shows one by one; None where the target declares none.
         level_options: options that a level other than the default one implies, by level; the user's own win.
     """
 
@@ -127,6 +132,7 @@ class Target:
     knobs: Callable[[Network, Context], tuple[Knob, ...]] | None = None
     placement: tuple[str, ...] = ()
     level_options: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    properties: Callable[[Network, Network, Context], tuple[Property, ...]] | None = None
 
     def make_options(self, given: Mapping[str, Any]) -> Any:
         """Return the options dataclass filled with ``given``.

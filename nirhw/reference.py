@@ -40,7 +40,8 @@ def run_reference(
 ) -> Run:
     """Run ``network`` on ``spikes`` (``(T, *in)`` or ``(B, T, *in)``; a dict by input name where there are several).
 
-    ``record`` names populations whose "spikes", "v" and "i" are kept, ``(.., T, *shape)`` float64 (spikes uint8).
+    ``record`` names populations whose "spikes", "v" and "i" are kept, ``(.., T, *shape)`` float64 (spikes uint8: counts, where
+    a population sends several a step).
 
     Raises:
         InputError: NIRHW-E050 to E053 for spikes, names and states that do not suit the network.
@@ -135,13 +136,25 @@ def _update(
     if pop.threshold is None:
         return v.copy()
     fired = v > pop.threshold
+    sent = fired.astype(np.float64) if pop.burst == 1 else _multiples(v, pop.threshold, pop.burst)
     if pop.reset == "subtract":
-        v -= fired * pop.threshold
+        v -= sent * pop.threshold
     elif pop.reset == "zero":
         v[fired] = 0.0
     elif pop.reset == "value":
         np.copyto(v, pop.v_reset, where=fired)  # type: ignore[arg-type]  # a reset to a value has one
-    return fired.astype(np.float64)
+    return sent
+
+
+def _multiples(v: Array, threshold: Array, most: int) -> Array:
+    """Return how many of the first ``most`` multiples of the threshold lie below ``v``."""
+    count = (v > threshold).astype(np.float64)
+    for k in range(2, most + 1):
+        above = v > k * threshold
+        if not above.any():
+            break
+        count += above
+    return count
 
 
 def _arriving(proj: Projection, signals: Mapping[str, Array], now: ReferenceState) -> Array:

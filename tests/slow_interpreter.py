@@ -40,8 +40,16 @@ class Trace:
 class SlowInterpreter:
     """Runs one graph on one sample."""
 
-    def __init__(self, graph: Any, dt: float, reset: str | Mapping[str, str] = "value", integrator: str = "euler"):
+    def __init__(
+        self,
+        graph: Any,
+        dt: float,
+        reset: str | Mapping[str, str] = "value",
+        integrator: str = "euler",
+        burst: Mapping[str, int] | None = None,
+    ):
         self.dt, self.reset, self.integrator = dt, reset, integrator
+        self.burst = burst or {}  # largest number of spikes a step, by neuron node; 1 for all others
         self.nodes: dict[str, Any] = {}
         self.kinds: dict[str, str] = {}
         self.sources: dict[str, list[str]] = {}
@@ -278,7 +286,7 @@ class SlowInterpreter:
             limit = _flat(node.threshold, size)
             trace.v.append(x)
             trace.i.append(x)
-            trace.spikes.append([1.0 if a > b else 0.0 for a, b in zip(x, limit, strict=True)])
+            trace.spikes.append([float(self._spikes(name, a, b)) for a, b in zip(x, limit, strict=True)])
             return
         p = {f: _flat(getattr(node, f), size) for f in vars(node) if hasattr(getattr(node, f), "shape")}
         rule = self.reset if isinstance(self.reset, str) else self.reset.get(name, self.reset.get("", "value"))
@@ -298,9 +306,9 @@ class SlowInterpreter:
                 v = kept * before + gain * (p["v_leak"][k] + p["r"][k] * current)
             spike = 0.0
             if kind in SPIKING and v > p["v_threshold"][k]:
-                spike = 1.0
+                spike = float(self._spikes(name, v, p["v_threshold"][k]))
                 if rule == "subtract":
-                    v = v - p["v_threshold"][k]
+                    v = v - spike * p["v_threshold"][k]
                 elif rule == "zero":
                     v = 0.0
                 else:
@@ -311,6 +319,13 @@ class SlowInterpreter:
         trace.v.append(v_row)
         trace.i.append(i_row)
         trace.spikes.append(spike_row)
+
+    def _spikes(self, name: str, v: float, threshold: float) -> int:
+        """Return how many spikes a neuron sends: one for each multiple of its threshold below ``v``, up to its cap."""
+        count = 0
+        while count < self.burst.get(name, 1) and v > (count + 1) * threshold:
+            count += 1
+        return count
 
     def _factors(self, tau: float) -> tuple[float, float]:
         """Share kept a step, and gain of the drive."""

@@ -26,7 +26,7 @@ DEMO = Path(__file__).parents[1] / "demo" / "networks"
 VOWELS, VOWELS_TEST = DEMO / "vowels_cubalif.nir", DEMO / "vowels_test.npz"
 DIGITS = DEMO / "digits_conv_if.nir"
 XYLO = ("--target", "xylo", "--reset", "subtract")
-COMMANDS = ("check", "compile", "inspect", "emulate", "report", "targets", "doctor")
+COMMANDS = ("check", "compile", "inspect", "emulate", "diagnose", "report", "targets", "doctor")
 HOSTILE = "[red]x[/red]\x1b[2J\x1b]0;owned\x07\u202e"
 
 
@@ -522,7 +522,7 @@ def test_colours_on_a_terminal_only(too_large: Path, no_color: str, coloured: bo
 
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGINT")
 def test_ctrl_c_ends_with_130(folder: Path, tmp_path: Path) -> None:
-    np.save(tmp_path / "s.npy", np.zeros((3000, 1000, 4), np.uint8))
+    np.save(tmp_path / "s.npy", np.zeros((30_000, 1000, 4), np.uint8))
     words = ["emulate", folder / "net.nirhw", "-i", tmp_path / "s.npy", "-o", tmp_path / "o.npz", "--reference"]
     command = [sys.executable, "-c", "from nirhw.cli import main; main()", *map(str, words)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:

@@ -132,6 +132,13 @@ BROKEN: dict[str, tuple[Callable[[], Network], str]] = {
         "inputs have no ports",
     ),
     "neurons without ports": (lambda: with_population("b", lambda p: replace(p, ports=())), "inputs have no ports"),
+    "no spike a step": (lambda: with_population("a", lambda p: replace(p, burst=0)), "several spikes a step"),
+    "more spikes than rasters hold": (lambda: with_population("a", lambda p: replace(p, burst=256)), "several spikes a step"),
+    "several spikes of an input": (lambda: with_population("in", lambda p: replace(p, burst=2)), "several spikes a step"),
+    "several spikes over a negative threshold": (
+        lambda: with_population("a", lambda p: replace(p, burst=2, threshold=frozen(-ones(3)))),
+        "several spikes a step",
+    ),
     "two ports of one name": (lambda: with_population("a", lambda p: replace(p, ports=p.ports * 2)), "share a name"),
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -57,8 +58,8 @@ def by_output(network: Network, run: Run) -> dict[str, np.ndarray]:
     return found
 
 
-def slow_run(case: Case) -> tuple[dict[str, np.ndarray], SlowInterpreter]:
-    slow = SlowInterpreter(case.graph, DT, case.reset, case.integrator)
+def slow_run(case: Case, burst: Mapping[str, int] | None = None) -> tuple[dict[str, np.ndarray], SlowInterpreter]:
+    slow = SlowInterpreter(case.graph, DT, case.reset, case.integrator, burst)
     outputs = slow.run({n: s.tolist() for n, s in case.spikes.items()})
     return {n: np.array(rows) for n, rows in outputs.items()}, slow
 
@@ -105,6 +106,27 @@ def test_reference_equals_the_slow_interpreter_on_random_graphs(first: int) -> N
 @given(case=cases())
 def test_reference_equals_the_slow_interpreter_on_shrinkable_graphs(case: Case) -> None:
     assert_same_meaning(case)
+
+
+@pytest.mark.parametrize("first", range(0, 120, CHUNK))
+def test_several_spikes_a_step_equal_the_slow_interpreter_on_random_graphs(first: int) -> None:
+    most = 0.0
+    for seed in range(first, first + CHUNK):
+        case, dice = make_case(Dice(seed)), np.random.default_rng(seed)
+        network = network_of(case)
+        spiking = [p for p in network.populations.values() if p.rule == "spiking"]
+        burst = {p.name: int(dice.choice((1, 2, 3, 31))) for p in spiking}
+        network = network.with_populations(replace(p, burst=burst[p.name]) for p in spiking)
+        network.verify()
+        wanted, slow = slow_run(case, burst)
+        run = run_reference(network, shaped_inputs(network, case.spikes), record=tuple(burst))
+        assert_outputs(network, run, wanted, f"seed {seed}")
+        for name, cap in burst.items():
+            sent = np.array(slow.traces[name].spikes)
+            assert np.array_equal(run.states[name]["spikes"].reshape(sent.shape), sent), f"seed {seed}: {name}"
+            assert sent.max(initial=0) <= cap
+            most = max(most, sent.max(initial=0))
+    assert most > 1, "some neuron sends several spikes in a step"
 
 
 def test_random_graphs_use_every_primitive_and_fire() -> None:
@@ -193,6 +215,27 @@ def read(g: nir.NIRGraph, **options: Any) -> Network:
 
 def test_a_chain_answers_in_the_same_step() -> None:
     assert fires_at(chain(length=5)) == [0]
+
+
+@pytest.mark.parametrize(
+    ("burst", "reset", "sent", "left"),
+    [
+        (1, "subtract", [1, 1, 1, 0], [1.5, 1.0, 0.5, 0.5]),
+        (2, "subtract", [2, 1, 0, 0], [1.0, 0.5, 0.5, 0.5]),
+        (31, "subtract", [3, 0, 0, 0], [0.5, 0.5, 0.5, 0.5]),
+        (31, "zero", [3, 0, 0, 0], [0.0, 0.0, 0.0, 0.0]),
+    ],
+)
+def test_a_burst_takes_off_as_many_thresholds_as_it_sends_spikes(burst: int, reset: Any, sent: Any, left: Any) -> None:
+    # v rises to 2, four thresholds: strictly above lie three of them; left is v at the end of each step
+    neuron = nir.IF(r=np.array([2.0 / DT]), v_threshold=np.array([0.5]), v_reset=np.zeros(1))
+    net = read(graph({"n": neuron}, ("in", "n"), ("n", "out")), reset=reset)
+    net = net.with_populations([replace(net.populations["n"], burst=burst)])
+    spikes = np.array([[1.0], [0.0], [0.0], [0.0]])
+    run = run_reference(net, spikes, record=["n"])
+    v = run.states["n"]["v"][:, 0]
+    assert run.spikes[:, 0].tolist() == sent
+    assert v.tolist() == left
 
 
 def test_state_starts_at_zero_and_the_comparison_is_strict() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from nirhw.diagnostics import NirhwError, error
-from nirhw.emulation.inputs import as_counts, as_labels
+from nirhw.emulation.inputs import as_counts, as_labels, in_chunks
 from nirhw.emulation.parallel import processors
 from nirhw.fidelity import Share
 from nirhw.network import Ints, Network
@@ -328,13 +328,8 @@ def _joint(decided: Mapping[str, Ints]) -> Ints:
 
 
 def _reference_evidence(network: Network, samples: Samples, names: tuple[str, ...]) -> dict[str, Array]:
-    parts = []
-    for first in range(0, samples.number, CHUNK):
-        chunk: Any = {
-            name: samples.counts[name][first : first + CHUNK].reshape(-1, samples.counts[name].shape[1], *shape)
-            for name, shape in ((n, network.populations[p].shape) for n, p in network.inputs.items())
-        }
-        parts.append(evidence_of(run_reference(network, chunk), names, {}))
+    shapes = {name: network.populations[pop].shape for name, pop in network.inputs.items()}
+    parts = [evidence_of(run_reference(network, c), names, {}) for c in in_chunks(samples.counts, shapes, CHUNK)]
     return {n: np.concatenate([p[n] for p in parts]) for n in names}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,13 @@ def as_counts(spikes: Any, inputs: Mapping[str, Shape], peak: int | None = None)
     if len(sizes) > 1 or len(flags) > 1:
         raise error("NIRHW-E050", f"inputs differ in batch or time: {sorted(sizes)}", tuple(inputs))
     return arrays, flags.pop()
+
+
+def in_chunks(counts: Mapping[str, Counts], inputs: Mapping[str, Shape], size: int) -> Iterator[dict[str, Counts]]:
+    """Yield ``size`` samples after the other of checked ``counts[name][batch, time, size]``, in the shapes of the inputs."""
+    shaped = {name: array.reshape(*array.shape[:2], *inputs[name]) for name, array in counts.items()}
+    for first in range(0, next(iter(counts.values())).shape[0], size):
+        yield {name: array[first : first + size] for name, array in shaped.items()}
 
 
 def _one_input(name: str, spikes: Any, shape: Shape, peak: int | None) -> tuple[Counts, bool]:

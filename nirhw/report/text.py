@@ -16,11 +16,16 @@ MAX_ROWS = 40
 
 def render(report: Mapping[str, Any]) -> str:
     """Return a report of :class:`nirhw.report.model.Report` as plain text."""
+    return plain_text(_blocks(report))
+
+
+def plain_text(blocks: Iterable[Any]) -> str:
+    """Return rich renderables and strings as plain text of at most ``WIDTH`` columns."""
     from rich.console import Console
 
     stream = StringIO()
     console = Console(file=stream, width=WIDTH, color_system=None, force_terminal=False, legacy_windows=False)
-    for block in _blocks(report):
+    for block in blocks:
         console.print(block, markup=False, highlight=False)
     return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
 

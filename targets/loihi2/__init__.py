@@ -18,6 +18,7 @@ from .lower import lower
 from .options import Loihi2Options, Loihi2Record
 from .partition import CutGroups
 from .place import PlaceCores
+from .properties import properties
 from .quantize import QuantizeWeights
 from .resources import resources
 from .structure import AddBiasSources, AlignDelays, SplitSigns
@@ -56,4 +57,5 @@ TARGET = Target(
     device=_device,
     report=resources,
     config_type=Loihi2Configuration,
+    properties=properties,
 )

@@ -127,10 +127,10 @@ class AlignDelays:
             LegalizeError: NIRHW-E031 where a synapse cannot wait as long.
         """
         record = context.record
-        plan = schedule(network, _hop)
+        plan = schedule(network, hop)
         extra = dict(plan.extra)
         if context.options.align == "never":
-            for name, steps in unaligned(network, _hop).items():
+            for name, steps in unaligned(network, hop).items():
                 if np.any(extra[name] > steps) and not name.startswith(SOURCE):
                     proj = next(p for p in network.projections if p.name == name)
                     context.deviate(
@@ -169,11 +169,11 @@ class AlignDelays:
                     pop.nodes,
                     f"registers add from the chip's first step, {lag} before the first input arrives; bias='source' waits",
                 )
-        aligned = tuple(replace(p, delay=frozen(extra[p.name] + _hop(p), np.int64)) for p in network.projections)
+        aligned = tuple(replace(p, delay=frozen(extra[p.name] + hop(p), np.int64)) for p in network.projections)
         return replace(network, projections=aligned)
 
 
-def _hop(projection: Projection) -> int:
+def hop(projection: Projection) -> int:
     """Return the steps from a spike to its arrival: always 1, from the host's input, too."""
     return 1
 

@@ -16,6 +16,7 @@ from .legalize import CheckRules
 from .lower import lower
 from .options import SpeckOptions, SpeckRecord
 from .partition import PlanCores
+from .properties import properties
 from .quantize import QuantizeKernels
 from .resources import resources
 
@@ -48,5 +49,6 @@ TARGET = Target(
     config_type=SpeckConfiguration,
     knobs=knobs,
     placement=("plan",),
+    properties=properties,
     level_options={0: {"scaling": "max"}},
 )

@@ -18,6 +18,7 @@ from .lower import lower
 from .options import SpiNNaker2Options, SpiNNaker2Record
 from .partition import CutPopulations
 from .place import PlaceSlices
+from .properties import properties
 from .quantize import QuantizeWeights
 from .resources import resources
 from .structure import AlignDelays
@@ -52,4 +53,5 @@ TARGET = Target(
     device=_device,
     report=resources,
     config_type=SpiNNaker2Configuration,
+    properties=properties,
 )

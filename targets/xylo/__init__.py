@@ -18,6 +18,7 @@ from .legalize import AssignLayers, CheckRules
 from .lower import lower
 from .options import XyloOptions, XyloRecord
 from .place import PlaceNeurons
+from .properties import properties
 from .quantize import QuantizeWeights
 from .resources import resources
 from .structure import AlignDelays
@@ -57,5 +58,6 @@ TARGET = Target(
     report=resources,
     config_type=XyloConfiguration,
     knobs=knobs,
+    properties=properties,
     level_options={0: {"scaling": "max"}},
 )

@@ -23,6 +23,11 @@ from nirhw.pipeline import Context
 Mask = NDArray[np.bool_]
 
 
+def hop(projection: Projection, layers: Mapping[str, str]) -> int:
+    """Return the steps that a spike takes at least: input reaches hidden neurons in the same step, every other hop takes one."""
+    return 0 if layers[projection.source] == "input" else 1
+
+
 @dataclass(frozen=True)
 class AlignDelays:
     """Express delays in hops: every projection's delay becomes what the chip does, relays make up the rest.
@@ -40,15 +45,15 @@ class AlignDelays:
         """
         layers, align = context.record.layer, context.options.align
 
-        def hop(p: Projection) -> int:
-            return 0 if layers[p.source] == "input" else 1
+        def hops(p: Projection) -> int:
+            return hop(p, layers)
 
-        plan = schedule(network, hop)
+        plan = schedule(network, hops)
         relayed = _output_sources(network, layers)
         base = sum(p.size for p in network.populations.values() if layers[p.name] == "hidden")
         room = context.hardware["hidden_neurons"] - base
         extra: Mapping[str, Ints] = plan.extra
-        kept = unaligned(network, hop)
+        kept = unaligned(network, hops)
         early = {n: plan.extra[n] - kept[n] for n in extra if np.any(plan.extra[n] > kept[n])}
         if early and align != "always":
             needed = sum(int(m.sum()) for m in _stages(network, plan.extra, relayed).values())
@@ -75,7 +80,7 @@ class AlignDelays:
             )
             raise error("NIRHW-E035", found.what, found.nodes, found.why, found.fix)
         context.record.lag.update(plan.lag)
-        return _with_relays(network, context, extra, stages, relayed, hop)
+        return _with_relays(network, context, extra, stages, relayed, hops)
 
 
 def _output_sources(network: Network, layers: Mapping[str, str]) -> list[str]:

@@ -1,6 +1,7 @@
 """The committed demo networks keep the accuracies that demo/README.md states.
 
-The simulation here is plain numpy in float64, reads the files through the nir package and knows nothing of nirhw.
+The simulation here is plain numpy in float64, reads the files through the nir package and knows nothing of nirhw, whose
+reference is compared with it.
 """
 
 from pathlib import Path
@@ -8,45 +9,55 @@ from typing import Any
 
 import numpy as np
 import pytest
+from catalogue import ALL, DIGITS, DIGITS_CONV_LIF, DIGITS_MLP, NETWORKS, POWER, VOWELS, DemoNetwork
+
+from nirhw.nir_reader import Semantics, read_network
+from nirhw.reference import run_reference
 
 nir = pytest.importorskip("nir")
 
-NETWORKS = Path(__file__).parents[2] / "demo" / "networks"
+CHAINS = (POWER, DIGITS_MLP, DIGITS, DIGITS_CONV_LIF)
+COMPARED = 40  # samples run by nirhw, too
 MEGABYTE = 1_000_000
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class Population:
-    """IF or CubaLIF with subtracting reset; one call is one step on ``drive[sample, *shape]``."""
+    """IF, LIF or CubaLIF without leak voltage; one call is one step on ``drive[sample, *shape]``."""
 
-    def __init__(self, node: Any, dt: float) -> None:
+    def __init__(self, node: Any, dt: float, reset: str) -> None:
+        assert not np.any(getattr(node, "v_leak", 0))
         cuba = isinstance(node, nir.CubaLIF)
+        tau_mem = getattr(node, "tau_mem", getattr(node, "tau", np.inf))
         self.threshold = node.v_threshold.astype(np.float64)
         self.current_keep = 1 - dt / node.tau_syn if cuba else 0.0
         self.current_gain = node.w_in * dt / node.tau_syn if cuba else 1.0
-        self.membrane_keep = 1 - dt / node.tau_mem if cuba else 1.0
-        self.membrane_gain = node.r * dt / node.tau_mem if cuba else node.r * dt
+        self.membrane_keep = 1 - dt / tau_mem
+        self.membrane_gain = node.r * dt / (1.0 if isinstance(node, nir.IF) else tau_mem)
+        self.reset = reset
         self.current: Any = 0.0
         self.membrane: Any = 0.0
+        self.spikes_by_sample: Any = 0.0
 
     def __call__(self, drive: Array) -> Array:
         self.current = self.current_keep * self.current + self.current_gain * drive
         self.membrane = self.membrane_keep * self.membrane + self.membrane_gain * self.current
         spikes = (self.membrane > self.threshold).astype(np.float64)
-        self.membrane = self.membrane - spikes * self.threshold
+        self.membrane = self.membrane - spikes * (self.threshold if self.reset == "subtract" else self.membrane)
+        self.spikes_by_sample = self.spikes_by_sample + spikes
         return spikes
 
 
-def load(name: str) -> tuple[Array, Array, float]:
-    """``spikes[step, sample, ...]``, labels and dt of a data file, after checking its format."""
-    with np.load(NETWORKS / name) as data:
+def load(path: Path, network: DemoNetwork) -> tuple[Array, Array]:
+    """``spikes[step, sample, ...]`` and labels of a data file, after checking its format."""
+    with np.load(path) as data:
         spikes, labels, dt, reset = (data[key] for key in ("spikes", "labels", "dt", "reset"))
     assert spikes.dtype == np.uint8
     assert spikes.max() == 1
     assert labels.dtype == np.int64
     assert labels.shape == spikes.shape[:1]
-    assert reset.item() == "subtract"
-    return np.moveaxis(spikes, 1, 0).astype(np.float64), labels, dt.item()
+    assert (dt.item(), reset.item()) == (network.dt, network.reset)
+    return np.moveaxis(spikes, 1, 0).astype(np.float64), labels
 
 
 def convolve(image: Array, node: Any) -> Array:
@@ -64,32 +75,60 @@ def sum_pool(image: Array) -> Array:
     return image.reshape(samples, channels, height // 2, 2, width // 2, 2).sum(axis=(3, 5))
 
 
-def run_digits(name: str) -> tuple[Array, Array]:
-    """Output counts ``[sample, class]`` and labels."""
-    nodes = nir.read(NETWORKS / "digits_conv_if.nir").nodes
-    steps, labels, dt = load(name)
-    first, second, last = (Population(nodes[key], dt) for key in ("if1", "if2", "if3"))
-    counts = np.zeros((len(labels), 10))
-    for step in steps:
-        hidden = second(convolve(sum_pool(first(convolve(step, nodes["conv1"]))), nodes["conv2"]))
-        counts += last(hidden.reshape(len(labels), -1) @ nodes["fc"].weight.T.astype(np.float64))
-    return counts, labels
+def populations_of(network: DemoNetwork) -> tuple[dict[str, Any], dict[str, Population]]:
+    """All nodes, and the populations among them, in the order of the file."""
+    nodes = nir.read(network.graph).nodes
+    spiking = {name: node for name, node in nodes.items() if isinstance(node, nir.IF | nir.LIF | nir.CubaLIF)}
+    return nodes, {name: Population(node, network.dt, network.reset) for name, node in spiking.items()}
 
 
-def run_vowels(name: str) -> tuple[Array, Array, Array]:
-    """Output counts ``[sample, class]``, labels and mean spikes a step of each hidden neuron."""
-    nodes = nir.read(NETWORKS / "vowels_cubalif.nir").nodes
-    steps, labels, dt = load(name)
-    hidden, output = (Population(nodes[key], dt) for key in ("lif1.lif", "lif2"))
+def in_order(network: DemoNetwork) -> list[str]:
+    """Names of the nodes between input and output of a chain."""
+    following = dict(nir.read(network.graph).edges)
+    name, found = following["input"], []
+    while name != "output":
+        found.append(name)
+        name = following[name]
+    return found
+
+
+def run_chain(network: DemoNetwork, steps: Array) -> dict[str, Array]:
+    """Spikes by sample and neuron ``[sample, *shape]`` of every population, the last one's are the output's."""
+    nodes, populations = populations_of(network)
+    order = in_order(network)
+    for signal in steps:
+        for name in order:
+            node = nodes[name]
+            if name in populations:
+                signal = populations[name](signal)
+            elif isinstance(node, nir.Conv2d):
+                signal = convolve(signal, node)
+            elif isinstance(node, nir.SumPool2d):
+                signal = sum_pool(signal)
+            elif isinstance(node, nir.Flatten):
+                signal = signal.reshape(len(signal), -1)
+            else:
+                signal = signal @ node.weight.T.astype(np.float64) + getattr(node, "bias", 0.0)
+    return {name: populations[name].spikes_by_sample for name in order if name in populations}
+
+
+def run_vowels(steps: Array) -> dict[str, Array]:
+    """The same of the recurrent network."""
+    nodes, populations = populations_of(VOWELS)
     first, back, last = (nodes[key].weight.T.astype(np.float64) for key in ("fc1", "lif1.w_rec", "fc2"))
-    counts = np.zeros((len(labels), last.shape[1]))
-    rates = np.zeros(len(back))
-    spikes = np.zeros((len(labels), len(back)))
+    hidden, output = (populations[key] for key in ("lif1.lif", "lif2"))
+    spikes = np.zeros((steps.shape[1], len(back)))
     for step in steps:
         spikes = hidden(step @ first + spikes @ back)
-        rates += spikes.mean(axis=0) / len(steps)
-        counts += output(spikes @ last)
-    return counts, labels, rates
+        output(spikes @ last)
+    return {"lif1.lif": hidden.spikes_by_sample, "lif2": output.spikes_by_sample}
+
+
+def run(network: DemoNetwork, path: Path) -> tuple[list[Array], Array]:
+    """Spikes by sample and neuron of each population in order, and labels."""
+    steps, labels = load(path, network)
+    found = run_vowels(steps) if network is VOWELS else run_chain(network, steps)
+    return list(found.values()), labels
 
 
 def correct(counts: Array, labels: Array) -> int:
@@ -97,45 +136,66 @@ def correct(counts: Array, labels: Array) -> int:
     return int(np.sum(counts.argmax(axis=1) == labels))
 
 
-def test_digits_accuracy() -> None:
-    counts, labels = run_digits("digits_test.npz")
-    assert len(labels) == 450
-    assert correct(counts, labels) == 445
+@pytest.mark.parametrize(
+    ("network", "samples", "right"),
+    [(VOWELS, 341, 328), (POWER, 636, 612), (DIGITS_MLP, 450, 438), (DIGITS, 450, 445), (DIGITS_CONV_LIF, 450, 441)],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_accuracy_and_rates(network: DemoNetwork, samples: int, right: int) -> None:
+    counts, labels = run(network, network.test)
+    steps = load(network.test, network)[0].shape[0]
+    assert len(labels) == samples
+    assert abs(correct(counts[-1], labels) - right) <= (network is not DIGITS)  # the order of sums may move a spike
+    for hidden in counts[:-1]:
+        by_layer = hidden.mean() / steps
+        assert 0.02 <= by_layer <= 0.2
 
 
-def test_vowels_accuracy() -> None:
-    counts, labels, rates = run_vowels("vowels_test.npz")
-    assert len(labels) == 341
-    assert abs(correct(counts, labels) - 328) <= 1  # the order of sums may move a spike
-    assert rates.max() <= 0.2
+@pytest.mark.parametrize("network", ALL, ids=lambda network: network.name)
+def test_the_reference_of_nirhw_gives_the_same_output_spikes(network: DemoNetwork) -> None:
+    counts, _ = run(network, network.test)
+    with np.load(network.test) as data:
+        spikes = data["spikes"][:COMPARED]
+    reference = run_reference(read_network(network.graph, Semantics(network.dt, network.reset)).network, spikes)
+    np.testing.assert_array_equal(reference.spikes.sum(axis=1), counts[-1][:COMPARED])
 
 
-def test_vowels_calibration_set_is_from_the_training_set() -> None:
-    counts, labels, _ = run_vowels("vowels_calibration.npz")
+@pytest.mark.parametrize("network", ALL, ids=lambda network: network.name)
+def test_calibration_samples_are_no_test_samples(network: DemoNetwork) -> None:
+    test, _ = load(network.test, network)
+    calibration, labels = load(network.calibration, network)
+    classes = np.bincount(labels)
+    assert len(labels) >= 150
+    assert classes.min() >= 0.9 * classes.mean()
+    seen = {sample.tobytes() for sample in np.moveaxis(calibration, 0, 1)}
+    assert not any(sample.tobytes() in seen for sample in np.moveaxis(test, 0, 1))
+
+
+def test_the_vowels_calibration_set_is_from_the_training_set() -> None:
+    counts, labels = run(VOWELS, VOWELS.calibration)
+    assert VOWELS.calibration_seen
     np.testing.assert_array_equal(np.bincount(labels), [20] * 8)
-    assert correct(counts, labels) == 160
-    test_steps, _, _ = load("vowels_test.npz")
-    calibration_steps, _, _ = load("vowels_calibration.npz")
-    seen = {sample.tobytes() for sample in np.moveaxis(calibration_steps, 0, 1)}
-    assert not any(sample.tobytes() in seen for sample in np.moveaxis(test_steps, 0, 1))
+    assert correct(counts[-1], labels) == 160
 
 
-def test_vowels_network_suits_xylo() -> None:
-    nodes = nir.read(NETWORKS / "vowels_cubalif.nir").nodes
+@pytest.mark.parametrize("network", [VOWELS, POWER], ids=lambda network: network.name)
+def test_time_series_networks_suit_xylo(network: DemoNetwork) -> None:
+    nodes = nir.read(network.graph).nodes
+    weights = [node.weight for node in nodes.values() if isinstance(node, nir.Linear)]
     assert nodes["fc1"].weight.shape[1] <= 16
-    assert np.count_nonzero(nodes["lif1.w_rec"].weight, axis=0).max() <= 63
-    assert nodes["fc2"].weight.shape[0] <= 8
+    assert max(np.count_nonzero(weight, axis=0).max() for weight in weights if weight is not nodes["fc1"].weight) <= 63
+    assert nodes["output"].output_type["output"][0] <= 8
 
 
-def test_networks_have_no_biases() -> None:
-    digits = nir.read(NETWORKS / "digits_conv_if.nir").nodes
-    assert not digits["conv1"].bias.any()
-    assert not digits["conv2"].bias.any()
-    vowels = nir.read(NETWORKS / "vowels_cubalif.nir").nodes
-    assert not any(isinstance(node, nir.Affine) for node in [*digits.values(), *vowels.values()])
+def test_only_the_perceptron_has_biases() -> None:
+    for network in ALL:
+        nodes = nir.read(network.graph).nodes.values()
+        biased = [node for node in nodes if np.any(getattr(node, "bias", 0))]
+        assert len(biased) == (3 if network is DIGITS_MLP else 0)
 
 
 def test_committed_files_are_small() -> None:
     sizes = [path.stat().st_size for path in NETWORKS.iterdir()]
+    assert len(sizes) == 5 + 2 * 4  # two networks share their sets
     assert max(sizes) < MEGABYTE
     assert sum(sizes) < 2 * MEGABYTE

@@ -1,0 +1,130 @@
+"""What Xylo does otherwise than a network, one property at a time and with nothing that makes up for it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from nirhw.network import Network, Population, Port, Projection
+from nirhw.operators import Array, frozen
+from nirhw.passes.retime import unaligned
+from nirhw.pipeline import Context
+from nirhw.properties import (
+    Property,
+    bias_at_once,
+    bursts,
+    changed,
+    constant_drive,
+    decays,
+    filtering,
+    latency,
+    network_populations,
+    per_unit,
+    resets,
+    weights,
+)
+
+from .fit import SHORTEST_SYNAPSE
+from .knobs import gains
+from .structure import hop
+
+#: what the shortest synapse keeps of its current a step
+SHORTEST = 1.0 - 2.0**-SHORTEST_SYNAPSE
+
+
+def properties(network: Network, lowered: Network, context: Context) -> tuple[Property, ...]:
+    """Return the chip's properties for a network; see :class:`nirhw.pipeline.Target`."""
+    layer, hardware = context.record.layer, context.hardware
+    spiking = [p for p in network.populations.values() if p.rule == "spiking"]
+    members = network_populations(network)
+    membrane = {p.name: np.asarray(1.0 - 0.5 ** lowered.populations[p.name].codes["v_mem_decay"]) for p in members}
+    port = {
+        (p.name, way.name): np.where(
+            filtering(way), 1.0 - 2.0 ** -lowered.populations[p.name].codes[f"i_syn_decay:{way.name}"], 0.0
+        )
+        for p in members
+        for way in p.ports
+    }
+    bursting = {node for d in context.deviations if d.rule == "several-spikes" for node in d.nodes}
+    burst, extra = hardware["hidden_spikes"], unaligned(network, lambda p: hop(p, layer))
+    return (
+        Property("decay-rounding", "time constants are powers of two of dt", decays(network, membrane, port)),
+        Property(
+            "decay-before-use",
+            "a synapse decays before its current is used, so an event counts less",
+            changed([p for p in members if any(np.any(filtering(way)) for way in p.ports)], _decayed_first),
+        ),
+        Property(
+            "no-instant-synapse",
+            "a synapse that should not filter passes half of its current, then half of the rest",
+            changed([p for p in members if not all(np.all(filtering(way)) for way in p.ports)], _filtered),
+        ),
+        Property(
+            "several-spikes",
+            f"a hidden neuron sends up to {burst} spikes a step, as often as its threshold fits",
+            bursts([p for p in spiking if not bursting.isdisjoint(p.nodes)], burst),
+        ),
+        Property(
+            "soft-reset",
+            "a spike takes the threshold off, whatever reset the network asks for",
+            resets([p for p in spiking if p.reset != "subtract"], "subtract"),
+        ),
+        Property(
+            "8-bit-weights",
+            "weights are 8-bit integers, one shift a matrix",
+            weights(network, lowered, _weights(lowered, context)),
+        ),
+        Property(
+            "bias-registers",
+            "biases are 8-bit registers, clipped, that act at once and not through the synapse",
+            bias_at_once({p.name: _registers(p, context) for p in members if np.any(constant_drive(p))}),
+        ),
+        latency(network, context, extra, lambda p: hop(p, layer)),
+    )
+
+
+def _decayed_first(pop: Population) -> Population:
+    def weaker(port: Port) -> Port:
+        if port.decay is None:
+            return port
+        return replace(port, gain=frozen(np.where(filtering(port), port.gain * port.decay, port.gain)))
+
+    return replace(pop, ports=tuple(weaker(p) for p in pop.ports))
+
+
+def _filtered(pop: Population) -> Population:
+    def slower(port: Port) -> Port:
+        kept = filtering(port)
+        decay = SHORTEST if port.decay is None else np.where(kept, port.decay, SHORTEST)
+        gain = np.where(kept, port.gain, port.gain * SHORTEST)
+        return replace(port, gain=frozen(gain), decay=frozen(np.broadcast_to(decay, gain.shape)))
+
+    return replace(pop, ports=tuple(slower(p) for p in pop.ports))
+
+
+def _weights(lowered: Network, context: Context) -> dict[str, object]:
+    """Return the weights that the chip's integers stand for, without the gains that make up for other properties."""
+    record, quiet = context.record, replace(context, deviations=[])
+    own = replace(lowered, projections=tuple(p for p in lowered.projections if lowered.populations[p.source].role != "bias"))
+    found = {}
+    for proj in own.projections:
+        pop = own.populations[proj.target]
+        if proj.quantized is not None and pop.role == "network":
+            unit = proj.quantized.scale * record.factor[pop.name, proj.port]
+            found[proj.name] = per_unit(proj.quantized.weight, unit, proj.quantized.shift).multiply(
+                1.0 / _gain(proj, own, unit, quiet)
+            )
+    return found
+
+
+def _gain(proj: Projection, network: Network, unit: Array, context: Context) -> Array:
+    return np.broadcast_to(
+        gains(proj, proj.operator.matrix.toarray() * unit[:, None], network, context), proj.operator.matrix.shape
+    )
+
+
+def _registers(pop: Population, context: Context) -> Array:
+    """Return what a register of the neuron's own can add to its membrane every step, in the network's units."""
+    hardware, scale = context.hardware, context.record.scale[pop.name]
+    return np.asarray(np.clip(np.rint(constant_drive(pop) * scale), hardware["bias_min"], hardware["bias_max"]) / scale)

@@ -1,0 +1,1 @@
+"""Parts of ``tests/benchmarks/accuracy.py``: networks with their data, chips, the vendors' own routes, and what is counted."""
