@@ -161,16 +161,17 @@ def _fitted(
     Returns:
         The network to go on with, and sections of the report.
     """
-    from nirhw.calibration.driver import calibrate, samples_of, split_of
-    from nirhw.calibration.recorded import fit_to_record, with_thresholds
+    from nirhw.calibration.driver import calibrate, samples_of
+    from nirhw.calibration.recorded import Split, fit_to_record, with_thresholds
 
     samples = samples_of(meaning, spikes, labels, getattr(context.options, "input_peak", 0) or None)
-    split = split_of(meaning, samples, effort.seed)
+    halves = Split.of(meaning, samples, effort.seed)
 
     def recorded(activity: Activity | None, thresholds: Mapping[str, Array]) -> Emulated:
         return _Candidates(with_thresholds(meaning, thresholds), context, family, activity).lowered({})
 
-    level2 = fit_to_record(meaning, recorded, split, effort.seed)
+    # at level 3 knobs take the part of thresholds
+    level2 = fit_to_record(meaning, recorded, halves, effort.seed, correct=effort.level == SEARCHED)
     network = with_thresholds(meaning, level2.thresholds)
     context.activity = level2.activity
     sections = {"recorded": level2.to_dict()}
@@ -178,7 +179,7 @@ def _fitted(
     if effort.level == CALIBRATED:
         assert family.knobs is not None  # compile() refused the others
         candidates = _Candidates(network, context, family, level2.activity)
-        level3 = calibrate(candidates.knobs, candidates.lowered, split, effort.budget, effort.seed, progress)
+        level3 = calibrate(meaning, candidates.knobs, candidates.lowered, samples, effort.budget, effort.seed, progress)
         context.tuning = level3.tuning
         list_calibration(level3, meaning, context)
         sections["calibration"] = level3.to_dict()

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nirhw.emulation.inputs import Counts
+from nirhw.emulation.inputs import Counts, in_chunks
 from nirhw.network import Ints, Network, Projection
 from nirhw.operators import Array
 from nirhw.reference import run_reference
@@ -89,15 +89,12 @@ class Activity:
         kept = int(min(batch, max(1, MOST_BYTES // max(size, 1))))
         chosen = np.arange(kept) * batch // kept
         parts: dict[str, list[NDArray[Any]]] = {n: [] for n in names}
-        for first in range(0, kept, CHUNK):
-            index = chosen[first : first + CHUNK]
-            chunk: Any = {
-                name: counts[name][index].reshape(-1, steps, *network.populations[pop].shape)
-                for name, pop in network.inputs.items()
-            }
-            run = run_reference(network, chunk if len(chunk) > 1 else next(iter(chunk.values())), names)
+        shapes = {name: network.populations[pop].shape for name, pop in network.inputs.items()}
+        for chunk in in_chunks({n: c[chosen] for n, c in counts.items()}, shapes, CHUNK):
+            run = run_reference(network, chunk, names)
             for name in names:
-                parts[name].append(run.states[name]["spikes"].reshape(index.size, steps, -1))
+                spikes = run.states[name]["spikes"]
+                parts[name].append(spikes.reshape(*spikes.shape[:2], -1))
         found = {n: np.concatenate(p) for n, p in parts.items()}
         return cls(found | {pop: counts[name][chosen] for name, pop in network.inputs.items()})
 

@@ -32,10 +32,10 @@ CHUNK = 64
 #: a change of a continuous knob by this factor, or this share of its range, should not change the outcome
 NUDGE = 0.05
 
+#: returns the emulator of a candidate and its io map; raises NirhwError where the candidate cannot be lowered
+Lower = Callable[[Mapping[str, float]], tuple[Device, Mapping[str, Any]]]
 #: an emulator and the io map of what it runs
 Emulated = tuple[Device, Mapping[str, Any]]
-#: returns the emulator of a candidate; raises NirhwError where the candidate cannot be lowered
-Lower = Callable[[Mapping[str, float]], Emulated]
 
 
 @dataclass(frozen=True)
@@ -158,70 +158,18 @@ def samples_of(network: Network, spikes: Any, labels: Any, peak: int | None) -> 
     return Samples(counts, None if labels is None else as_labels(labels, number))
 
 
-@dataclass(frozen=True, eq=False)
-class Split:
-    """Calibration samples in two halves, and what the float network says of all of them.
-
-    Attributes:
-        samples: all of them.
-        chosen, held: indices of the search half and of the check half.
-        reference: evidence of the float network by output, ``[sample, class]``.
-    """
-
-    samples: Samples
-    chosen: Ints
-    held: Ints
-    reference: Mapping[str, Array]
-
-    @property
-    def searched(self) -> Samples:
-        """The search half."""
-        return self.samples.picked(self.chosen)
-
-    @property
-    def objective(self) -> Objective:
-        """What candidates are measured against on the search half."""
-        return Objective.of({n: e[self.chosen] for n, e in self.reference.items()}, self.searched.labels)
-
-    def judged(self, old: Emulated, new: Emulated) -> tuple[Check, Check, float]:
-        """Return the shares of two configurations on the check half, and the standard error of the change of agreement."""
-        checked = self.samples.picked(self.held)
-        names = tuple(self.reference)
-        wanted = self.wanted
-        before, after = ({n: e.argmax(axis=1) for n, e in _chip_evidence(*d, checked, names, None).items()} for d in (old, new))
-        changes = [(after[n] == wanted[n]).astype(float) - (before[n] == wanted[n]) for n in names]
-        change = np.mean(changes, axis=0)
-        return _judged(before, wanted, checked), _judged(after, wanted, checked), float(change.std() / np.sqrt(change.size))
-
-    @property
-    def wanted(self) -> dict[str, Ints]:
-        """Decisions of the float network on the check half, by output."""
-        return {n: e[self.held].argmax(axis=1) for n, e in self.reference.items()}
-
-    @property
-    def float_accuracy(self) -> Mapping[str, Share]:
-        """Accuracy of the float network on the check half, by output, where there are labels."""
-        return _judged(self.wanted, self.wanted, self.samples.picked(self.held)).accuracy
-
-
-def split_of(network: Network, samples: Samples, seed: int) -> Split:
-    """Return the samples in two halves, stratified by the float network's decision and drawn by ``seed``."""
-    reference = _reference_evidence(network, samples, tuple(network.outputs))
-    chosen, held = halves(_joint({n: e.argmax(axis=1) for n, e in reference.items()}), seed)
-    return Split(samples, chosen, held, reference)
-
-
 def calibrate(
-    knobs: tuple[Knob, ...], lower: Lower, split: Split, budget: int, seed: int, watch: Watch | None = None
+    network: Network, knobs: tuple[Knob, ...], lower: Lower, samples: Samples, budget: int, seed: int, watch: Watch | None = None
 ) -> Calibration:
     """Search the knobs so that the emulated chip decides as the float network does, or as labels say.
 
     Args:
+        network: the float network.
         knobs: what may be turned; none leaves the default, which is judged all the same.
         lower: makes a candidate's emulator; called from several threads.
-        split: calibration data.
+        samples: calibration data.
         budget: evaluations of candidates, the default included; the nudges that measure sensitivity come on top.
-        seed: of the search.
+        seed: of the split and the search.
         watch: told how far the search is, after each batch of candidates.
 
     Returns:
@@ -230,7 +178,11 @@ def calibrate(
     Raises:
         NirhwError: of the default, where even that cannot be lowered.
     """
-    trial = Trial(knobs, lower, split.searched, split.objective)
+    names = tuple(network.outputs)
+    reference, chosen, held = split(network, samples, seed)
+    searched = samples.picked(chosen)
+    objective = Objective.of({n: e[chosen] for n, e in reference.items()}, searched.labels)
+    trial = _Trial(knobs, lower, searched, objective, names)
     trial.score(defaults(knobs), strict=True)  # says why, where even the default fails
 
     best = [Score(-np.inf, 0.0)]
@@ -251,34 +203,50 @@ def calibrate(
     found = search(evaluate, begin, levels, budget, seed, tell)
     tuning = to_values(knobs, found.point) if np.any(found.point != to_point(knobs, start)) else start
     sensitivity = {} if found.interrupted else trial.sensitivity(tuning)
-    before, after, gain_error = split.judged(lower(start), lower(tuning))
+
+    checked = samples.picked(held)
+    wanted = {n: e[held].argmax(axis=1) for n, e in reference.items()}
+    old, new = (_decisions(lower, values, checked, names) for values in (start, tuning))
+    changes = [(new[n] == wanted[n]).astype(float) - (old[n] == wanted[n]) for n in names]
+    change = np.mean(changes, axis=0)
     return Calibration(
         tuning=tuning,
         knobs=knobs,
-        by_labels=split.samples.labels is not None,
+        by_labels=samples.labels is not None,
         evaluations=found.evaluations,
         budget=budget,
         seed=seed,
         interrupted=found.interrupted,
         search_before=trial.score(start),
         search_after=trial.score(tuning),
-        before=before,
-        after=after,
-        float_accuracy=split.float_accuracy,
-        gain_error=gain_error,
+        before=judged(old, wanted, checked),
+        after=judged(new, wanted, checked),
+        float_accuracy=judged(wanted, wanted, checked).accuracy,
+        gain_error=float(change.std() / np.sqrt(change.size)),
         sensitivity=sensitivity,
-        samples=(split.chosen.size, split.held.size),
+        samples=(chosen.size, held.size),
     )
 
 
+def split(network: Network, samples: Samples, seed: int) -> tuple[dict[str, Array], Ints, Ints]:
+    """Return the float network's evidence by output, and the indices of the search half and of the check half.
+
+    The halves depend on samples and seed alone, so all that is fitted to the search half leaves the same check half unseen.
+    """
+    reference = _reference_evidence(network, samples, tuple(network.outputs))
+    decided = _joint({n: e.argmax(axis=1) for n, e in reference.items()})
+    return reference, *halves(decided, seed)
+
+
 @dataclass(frozen=True, eq=False)
-class Trial:
+class _Trial:
     """Lowers and scores candidates on the search half; several at once, each on one thread."""
 
     knobs: tuple[Knob, ...]
     lower: Lower
     samples: Samples
     objective: Objective
+    names: tuple[str, ...]
 
     def score(self, values: Mapping[str, float], strict: bool = False) -> Score:
         """Return a candidate's score; an impossible one has the value -inf, or raises where ``strict``."""
@@ -288,7 +256,7 @@ class Trial:
             if strict:
                 raise
             return Score(-np.inf, 0.0)
-        return self.objective.score(_chip_evidence(device, io_map, self.samples, tuple(self.objective.reference), 1))
+        return self.objective.score(chip_evidence(device, io_map, self.samples, self.names, 1))
 
     def batch(self, candidates: list[dict[str, float]]) -> list[Score]:
         """Return the scores of candidates, in their order, whatever thread ran them."""
@@ -333,14 +301,21 @@ def _reference_evidence(network: Network, samples: Samples, names: tuple[str, ..
     return {n: np.concatenate([p[n] for p in parts]) for n in names}
 
 
-def _chip_evidence(
+def chip_evidence(
     device: Device, io_map: Mapping[str, Any], samples: Samples, names: tuple[str, ...], threads: int | None
 ) -> dict[str, Array]:
+    """Return the evidence of a configuration on samples, by output."""
     run = device.run(samples.counts, {}, None, threads)
     return evidence_of(run, names, {n: io_map["outputs"][n]["lag"] for n in names})
 
 
-def _judged(got: Mapping[str, Ints], wanted: Mapping[str, Ints], samples: Samples) -> Check:
+def _decisions(lower: Lower, values: Mapping[str, float], samples: Samples, names: tuple[str, ...]) -> dict[str, Ints]:
+    evidence = chip_evidence(*lower(values), samples, names, None)
+    return {n: e.argmax(axis=1) for n, e in evidence.items()}
+
+
+def judged(got: Mapping[str, Ints], wanted: Mapping[str, Ints], samples: Samples) -> Check:
+    """Return the shares of decisions that equal the float network's, and labels where there are some."""
     labels = samples.labels
     return Check(
         {n: Share.of(got[n] == wanted[n]) for n in wanted},

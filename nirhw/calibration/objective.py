@@ -1,9 +1,8 @@
-"""How well a candidate does on the search half: hits, less what separates its evidence from the float network's.
+"""How well a candidate does on the search half: hits, less a divergence from the float network that gives the search a slope.
 
 The evidence of an output is its spike count, or the mean of an analog output, over the run; the decision is its argmax.  The
 divergence compares the whole distribution of the evidence over the classes, not only the winner, so every sample says more than
-right or wrong, and the chip keeps the float network's margins.  It does not see a factor on all evidence; the count error
-does, and keeps the search from networks that decide alike by other rates, which carry over worse to other samples.
+right or wrong, and the chip keeps the float network's margins.
 """
 
 from __future__ import annotations
@@ -19,8 +18,6 @@ from nirhw.operators import Array
 
 #: evidence is brought to this spread before the softmax, so that a gain of the outputs alone buys no score
 SPREAD = 2.0
-#: what a count error of 1 costs, in hits
-COUNTS = 0.5
 
 
 def evidence_of(run: Run, names: tuple[str, ...], lag: Mapping[str, int]) -> dict[str, Array]:
@@ -78,18 +75,12 @@ def divergence(wanted: Array, got: Array) -> float:
     return float((np.exp(expected) * (expected - found)).sum(axis=1).mean())
 
 
-def count_error(wanted: Array, got: Array) -> float:
-    """Return the mean difference of the evidence, as a share of the mean evidence; both ``[sample, class]``."""
-    return float(np.abs(got - wanted).mean() / max(float(np.abs(wanted).mean()), 1e-12))
-
-
 def _score(got: Array, wanted: Array, target: Ints) -> Score:
     hits = float(np.mean(got.argmax(axis=1) == target))
-    off = count_error(wanted, got)
     if wanted.shape[1] == 1:
         # one neuron decides nothing: its count should be the reference's
-        return Score(-off, hits)
-    return Score(hits - divergence(wanted, got) - COUNTS * off, hits)
+        return Score(-float(np.abs(got - wanted).mean() / max(float(np.abs(wanted).mean()), 1e-12)), hits)
+    return Score(hits - divergence(wanted, got), hits)
 
 
 def _log_softmax(evidence: Array) -> Array:

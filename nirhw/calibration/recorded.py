@@ -13,12 +13,13 @@ import numpy as np
 
 from nirhw.diagnostics import NirhwError
 from nirhw.fidelity import Share
-from nirhw.network import Network, Population
+from nirhw.network import Ints, Network, Population
 from nirhw.operators import Array, frozen
 
 from .activity import Activity
-from .driver import CHUNK, Check, Emulated, Split, effect_of
-from .objective import Score, evidence_of
+from .driver import CHUNK, Check, Emulated, chip_evidence, effect_of, judged, split
+from .objective import Objective, Score, evidence_of
+from .samples import Samples
 
 #: corrections of a layer's thresholds, one after the other
 ROUNDS = 4
@@ -103,7 +104,55 @@ class Recorded:
         }
 
 
-def fit_to_record(network: Network, lower: LowerRecorded, split: Split, seed: int) -> Recorded:
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Calibration samples in two halves, and what the float network says of all of them.
+
+    Attributes:
+        samples: all of them.
+        reference: evidence of the float network by output, ``[sample, class]``.
+        chosen, held: indices of the search half and of the check half.
+    """
+
+    samples: Samples
+    reference: Mapping[str, Array]
+    chosen: Ints
+    held: Ints
+
+    @classmethod
+    def of(cls, network: Network, samples: Samples, seed: int) -> Split:
+        """Return the halves that :func:`~nirhw.calibration.driver.calibrate` makes, too."""
+        return cls(samples, *split(network, samples, seed))
+
+    @property
+    def searched(self) -> Samples:
+        """The search half."""
+        return self.samples.picked(self.chosen)
+
+    @property
+    def objective(self) -> Objective:
+        """What candidates are measured against on the search half."""
+        return Objective.of({n: e[self.chosen] for n, e in self.reference.items()}, self.searched.labels)
+
+    @property
+    def wanted(self) -> dict[str, Ints]:
+        """Decisions of the float network on the check half, by output."""
+        return {n: e[self.held].argmax(axis=1) for n, e in self.reference.items()}
+
+    def judged(self, old: Emulated, new: Emulated) -> tuple[Check, Check, float]:
+        """Return the shares of two configurations on the check half, and the standard error of the change of agreement."""
+        held, names, wanted = self.samples.picked(self.held), tuple(self.reference), self.wanted
+        before, after = ({n: e.argmax(axis=1) for n, e in chip_evidence(*d, held, names, None).items()} for d in (old, new))
+        change = np.mean([(after[n] == wanted[n]).astype(float) - (before[n] == wanted[n]) for n in names], axis=0)
+        return judged(before, wanted, held), judged(after, wanted, held), float(change.std() / np.sqrt(change.size))
+
+    @property
+    def float_accuracy(self) -> Mapping[str, Share]:
+        """Accuracy of the float network on the check half, by output, where there are labels."""
+        return judged(self.wanted, self.wanted, self.samples.picked(self.held)).accuracy
+
+
+def fit_to_record(network: Network, lower: LowerRecorded, halves: Split, seed: int, correct: bool = True) -> Recorded:
     """Return how weights and thresholds fit the activity that the float network shows on the search half.
 
     Weights are rounded for the activity, which always lowers the error of the drive, unless the decisions say clearly that this
@@ -112,23 +161,24 @@ def fit_to_record(network: Network, lower: LowerRecorded, split: Split, seed: in
     Args:
         network: the float network.
         lower: makes the emulator of a candidate.
-        split: calibration data.
+        halves: calibration data.
         seed: for the report.
+        correct: whether thresholds may be corrected.
 
     Raises:
         NirhwError: where the network cannot be lowered at all.
     """
-    activity = Activity.recorded(network, split.searched.counts)
-    bench = _Bench(network, lower, split, activity)
+    activity = Activity.recorded(network, halves.searched.counts)
+    bench = _Bench(network, lower, halves, activity, correct)
     plain = bench.tried(None, {})
     assert plain is not None  # an error of the default is raised
     rounded = bench.tried(activity, {})
     best = bench.corrected(plain)
-    if rounded is not None and rounded.score.value >= plain.score.value - _doubt(plain.score, split):
+    if rounded is not None and rounded.score.value >= plain.score.value - _doubt(plain.score, halves):
         rounded = bench.corrected(rounded)
-        if rounded.score.value >= max(plain.score.value, best.score.value - _doubt(best.score, split)):
+        if rounded.score.value >= max(plain.score.value, best.score.value - _doubt(best.score, halves)):
             best = rounded
-    before, after, error = split.judged(plain.emulated, best.emulated)
+    before, after, error = halves.judged(plain.emulated, best.emulated)
     ones = np.ones(1)
     rates = tuple(
         RateFit(
@@ -149,16 +199,16 @@ def fit_to_record(network: Network, lower: LowerRecorded, split: Split, seed: in
         before,
         after,
         error,
-        split.float_accuracy,
-        split.samples.labels is not None,
-        (split.chosen.size, split.held.size),
+        halves.float_accuracy,
+        halves.samples.labels is not None,
+        (halves.chosen.size, halves.held.size),
         seed,
     )
 
 
-def _doubt(score: Score, split: Split) -> float:
+def _doubt(score: Score, halves: Split) -> float:
     """Return the standard error of a share of hits on the search half, and one sample more."""
-    number = split.chosen.size
+    number = halves.chosen.size
     return float(np.sqrt(score.hits * (1.0 - score.hits) / number)) + 1.0 / number
 
 
@@ -198,8 +248,9 @@ class _Bench:
 
     network: Network
     lower: LowerRecorded
-    split: Split
+    halves: Split
     activity: Activity
+    correct: bool
 
     @property
     def layers(self) -> list[Population]:
@@ -215,8 +266,8 @@ class _Bench:
             if activity is None and not factors:
                 raise
             return None
-        searched = self.split.searched
-        names = tuple(self.split.reference)
+        searched = self.halves.searched
+        names = tuple(self.halves.reference)
         lags = {n: entry["lag"] for n, entry in io_map["outputs"].items()}
         record = {p.name: p.name for p in self.layers if p.name in io_map["populations"]}
         counts, wanted = ({n: np.zeros(self.network.populations[n].size) for n in record} for _ in range(2))
@@ -234,11 +285,11 @@ class _Bench:
             shown = spikes[:, : spikes.shape[1] - late].sum(axis=(0, 1), dtype=np.float64)
             wanted[name] = shown * (searched.number / spikes.shape[0])
         evidence = {n: np.concatenate([p[n] for p in parts]) for n in names}
-        return _Tried(activity, factors, (device, io_map), self.split.objective.score(evidence), counts, wanted)
+        return _Tried(activity, factors, (device, io_map), self.halves.objective.score(evidence), counts, wanted)
 
     def corrected(self, best: _Tried) -> _Tried:
         """Return a candidate with its thresholds corrected, layer after layer, as long as that does no harm."""
-        for pop in self.layers:
+        for pop in self.layers if self.correct else ():
             power = POWER
             for _ in range(ROUNDS):
                 step = self.step(pop, best, power)

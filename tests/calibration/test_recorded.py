@@ -11,8 +11,8 @@ import pytest
 
 import nirhw
 from nirhw.calibration.activity import Activity
-from nirhw.calibration.driver import samples_of, split_of
-from nirhw.calibration.recorded import with_thresholds
+from nirhw.calibration.driver import samples_of
+from nirhw.calibration.recorded import Split, with_thresholds
 from nirhw.nir_reader import Semantics, read_network
 from tests import builders as b
 
@@ -86,7 +86,7 @@ def test_few_bits_agree_more_on_samples_that_nobody_saw() -> None:
 
 def test_only_the_search_half_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     network = read_network(dense(), Semantics(b.DT, "subtract", "euler")).network
-    split = split_of(network, samples_of(network, samples(8), None, None), 4)
+    split = Split.of(network, samples_of(network, samples(8), None, None), 4)
     assert not set(split.chosen.tolist()) & set(split.held.tolist())
     seen: list[np.ndarray] = []
     original = Activity.recorded.__func__  # type: ignore[attr-defined]
