@@ -96,7 +96,7 @@ class Activity:
                 spikes = run.states[name]["spikes"]
                 parts[name].append(spikes.reshape(*spikes.shape[:2], -1))
         found = {n: np.concatenate(p) for n, p in parts.items()}
-        return cls(found | {pop: counts[name][chosen] for name, pop in network.inputs.items()})
+        return cls(found | {pop: _compact(counts[name][chosen]) for name, pop in network.inputs.items()})
 
     def second_moment(self, columns: Sequence[Columns], membrane: float = 0.0) -> Moment | None:
         """Return the second moment of what arrives at ``columns``; None where some source was not recorded.
@@ -116,6 +116,11 @@ class Activity:
     def mean_rates(self) -> dict[str, Array]:
         """Return mean spikes a step by population, ``(neurons,)``."""
         return {n: s.mean(axis=(0, 1), dtype=np.float64) for n, s in self.spikes.items()}
+
+
+def _compact(counts: Counts) -> NDArray[Any]:
+    """Return counts in a byte each, where that holds them."""
+    return counts.astype(np.uint8) if counts.max(initial=0) <= np.iinfo(np.uint8).max else counts
 
 
 def width_of(columns: Columns, spikes: Mapping[str, NDArray[Any]]) -> int:

@@ -62,15 +62,23 @@ class Together:
     context: Context
 
     def rounded(self, chosen: list[Chosen], mantissa: int) -> list[Chosen]:
-        """Return better integers than those given, for the same formats, and note what that changes."""
+        """Return better integers than those given, for the same formats."""
         made = list(chosen)
         for family in self.families:
             weights, grids, factor = family.problem(chosen, mantissa)
             integers = family.rounded(weights, grids, factor)
-            self.context.drives.append(drive_fit(self.pop.name, weights, grids, factor, integers, family.moments))
             for k, part in zip(family.members, family.parts(integers), strict=True):
                 made[k] = replace(chosen[k], integers=_gathered(chosen[k].way, part).astype(np.int64))
         return made
+
+    def record(self, chosen: list[Chosen], mantissa: int) -> None:
+        """Record how far the chosen integers move the drive."""
+        for family in self.families:
+            integers = np.concatenate(
+                [_spread(chosen[k].way, chosen[k].integers.astype(np.float64)) for k in family.members], axis=1
+            )
+            fit = drive_fit(self.pop.name, *family.problem(chosen, mantissa), integers, family.moments)
+            self.context.drives.append(fit)
 
     def best(self, ways: list[Way], mantissa: int, exponents: list[int], top: int) -> tuple[int, list[int]]:
         """Return the threshold register up to ``top`` and the exponents with the least error of the drive.

@@ -38,6 +38,8 @@ def fitted(
         if mantissa < 1:
             raise _no_room(pop)
         exponents = _exponents(ways, mantissa, context)
+    if together is not None:
+        together.record(chosen, mantissa)
     bits = np.log2(full / mantissa) if mantissa < full else 0.0
     if bits > 0.5:
         context.deviate(
