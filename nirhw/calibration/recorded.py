@@ -156,26 +156,29 @@ def fit_to_record(network: Network, lower: LowerRecorded, halves: Split, seed: i
     """Return how weights and thresholds fit the activity that the float network shows on the search half.
 
     Weights are rounded for the activity, which always lowers the error of the drive, unless the decisions say clearly that this
-    does harm: by more than a standard error, or below those of the default.
+    does harm: by more than a standard error, or below those of the default.  Where nothing else is to be corrected they have
+    to say clearly that it helps.
 
     Args:
         network: the float network.
         lower: makes the emulator of a candidate.
         halves: calibration data.
         seed: for the report.
-        correct: whether thresholds may be corrected.
+        correct: whether thresholds are corrected; a search that follows does that better, and is quicker with weights that
+            are rounded one by one.
 
     Raises:
         NirhwError: where the network cannot be lowered at all.
     """
     activity = Activity.recorded(network, halves.searched.counts)
-    bench = _Bench(network, lower, halves, activity, correct)
+    bench = _Bench(network, lower, halves, activity)
     plain = bench.tried(None, {})
     assert plain is not None  # an error of the default is raised
     rounded = bench.tried(activity, {})
-    best = bench.corrected(plain)
-    if rounded is not None and rounded.score.value >= plain.score.value - _doubt(plain.score, halves):
-        rounded = bench.corrected(rounded)
+    doubt = _doubt(plain.score, halves)
+    best = bench.corrected(plain) if correct else plain
+    if rounded is not None and rounded.score.value >= plain.score.value + (-doubt if correct else doubt):
+        rounded = bench.corrected(rounded) if correct else rounded
         if rounded.score.value >= max(plain.score.value, best.score.value - _doubt(best.score, halves)):
             best = rounded
     before, after, error = halves.judged(plain.emulated, best.emulated)
@@ -250,7 +253,6 @@ class _Bench:
     lower: LowerRecorded
     halves: Split
     activity: Activity
-    correct: bool
 
     @property
     def layers(self) -> list[Population]:
@@ -289,7 +291,7 @@ class _Bench:
 
     def corrected(self, best: _Tried) -> _Tried:
         """Return a candidate with its thresholds corrected, layer after layer, as long as that does no harm."""
-        for pop in self.layers if self.correct else ():
+        for pop in self.layers:
             power = POWER
             for _ in range(ROUNDS):
                 step = self.step(pop, best, power)
