@@ -95,9 +95,12 @@ def time_constant_fits(
 
 
 def tensor_fit(
-    name: str, nodes: tuple[str, ...], weights: Array, integers: NDArray[Any], scale: Array, shift: int = 0
+    name: str, nodes: tuple[str, ...], weights: Array, integers: NDArray[Any], scale: Array, shift: int = 0, step: int = 1
 ) -> TensorFit:
-    """Return how well ``integers * 2 ** shift / scale`` represents ``weights``; all three broadcast against each other."""
+    """Return how well ``integers * 2 ** shift / scale`` represents ``weights``; all three broadcast against each other.
+
+    A weight that is off by more than ``step`` integers counts as clipped.
+    """
     present = weights != 0.0
     total = max(int(present.sum()), 1)
     unit = 2.0**shift / scale
@@ -113,5 +116,5 @@ def tensor_fit(
         shift,
         float(sqnr),
         float((present & (integers == 0)).sum() / total),
-        float((np.abs(lost) > unit).sum() / total),
+        float((np.abs(lost) > step * unit * (1.0 + 1e-9)).sum() / total),
     )

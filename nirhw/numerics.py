@@ -6,7 +6,7 @@ of each, so that dense and sparse tensors take the same path.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,6 +91,7 @@ def least_error_scale(
     cap: Array | float = np.inf,
     shares: Sequence[float] = RANGE_FACTORS,
     unit: Array | float = 1.0,
+    loss: Callable[[Array], Array] | None = None,
 ) -> Array:
     """Return the scale by row with the least squared error of its weights, among shares of the range around ``start``.
 
@@ -102,6 +103,7 @@ def least_error_scale(
         cap: largest scale by row.
         shares: of the range that are tried, 1 among them.
         unit: chip units that one unit of a weight's integer stands for, by weight.
+        loss: returns what counts as the error of every row instead, for the errors of all weights.
 
     Returns:
         The scale by row; ``start`` itself is among the candidates, so the error is never larger than at ``start``.
@@ -109,7 +111,8 @@ def least_error_scale(
     best, least = start, np.full(start.shape, np.inf)
     for tried in scales_around(start, shares, cap):
         factor = tried[row] / unit
-        error = np.bincount(row, (grid.nearest(weights * factor) / factor - weights) ** 2, minlength=start.size)
+        lost = grid.nearest(weights * factor) / factor - weights
+        error = loss(lost) if loss else np.bincount(row, lost**2, minlength=start.size)
         better = error < least * (1.0 - 1e-9)
         best, least = np.where(better, tried, best), np.where(better, error, least)
     return best

@@ -202,6 +202,8 @@ def calibrate(
     begin = begin[:1] if np.array_equal(begin[0], begin[1]) else begin
     found = search(evaluate, begin, levels, budget, seed, tell)
     tuning = to_values(knobs, found.point) if np.any(found.point != to_point(knobs, start)) else start
+    if not trial.score(tuning).clearly_above(trial.score(start)):
+        tuning = start  # the best of many is a little better by chance alone
     sensitivity = {} if found.interrupted else trial.sensitivity(tuning)
 
     checked = samples.picked(held)

@@ -8,7 +8,7 @@ right or wrong, and the chip keeps the float network's margins.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -18,6 +18,8 @@ from nirhw.operators import Array
 
 #: evidence is brought to this spread before the softmax, so that a gain of the outputs alone buys no score
 SPREAD = 2.0
+#: standard errors of the mean gain by sample from which on a candidate is taken for better than the default
+CLEAR = 2.0
 
 
 def evidence_of(run: Run, names: tuple[str, ...], lag: Mapping[str, int]) -> dict[str, Array]:
@@ -33,17 +35,26 @@ def evidence_of(run: Run, names: tuple[str, ...], lag: Mapping[str, int]) -> dic
     return found
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Score:
     """Value of a candidate: larger is better.
 
     Attributes:
         value: what the search climbs.
         hits: share of decisions that meet the target, mean over the outputs.
+        by_sample: value of each sample, ``(samples,)``; empty for an impossible candidate.
     """
 
     value: float
     hits: float
+    by_sample: Array = field(default_factory=lambda: np.zeros(0))
+
+    def clearly_above(self, other: Score) -> bool:
+        """Return whether the gain over another score of the same samples is more than ``CLEAR`` standard errors."""
+        if self.by_sample.size != other.by_sample.size:
+            return self.value > other.value
+        gain = self.by_sample - other.by_sample
+        return bool(gain.mean() > CLEAR * gain.std() / np.sqrt(gain.size))
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,21 +77,24 @@ class Objective:
     def score(self, evidence: Mapping[str, Array]) -> Score:
         """Return how well a candidate's evidence, shaped as the reference's, meets the target."""
         parts = [_score(evidence[n], wanted, self.target[n]) for n, wanted in self.reference.items()]
-        return Score(float(np.mean([p.value for p in parts])), float(np.mean([p.hits for p in parts])))
+        by_sample = np.mean([p.by_sample for p in parts], axis=0)
+        return Score(float(np.mean([p.value for p in parts])), float(np.mean([p.hits for p in parts])), by_sample)
 
 
-def divergence(wanted: Array, got: Array) -> float:
-    """Return the Kullback-Leibler divergence between the classes' distributions, mean over samples; both ``[sample, class]``."""
+def divergence(wanted: Array, got: Array) -> Array:
+    """Return the Kullback-Leibler divergence between the classes' distributions, ``(samples,)``; both ``[sample, class]``."""
     expected, found = _log_softmax(wanted), _log_softmax(got)
-    return float((np.exp(expected) * (expected - found)).sum(axis=1).mean())
+    return np.asarray((np.exp(expected) * (expected - found)).sum(axis=1))
 
 
 def _score(got: Array, wanted: Array, target: Ints) -> Score:
-    hits = float(np.mean(got.argmax(axis=1) == target))
+    hit = got.argmax(axis=1) == target
     if wanted.shape[1] == 1:
         # one neuron decides nothing: its count should be the reference's
-        return Score(-float(np.abs(got - wanted).mean() / max(float(np.abs(wanted).mean()), 1e-12)), hits)
-    return Score(hits - divergence(wanted, got), hits)
+        values = -np.abs(got - wanted)[:, 0] / max(float(np.abs(wanted).mean()), 1e-12)
+    else:
+        values = hit - divergence(wanted, got)
+    return Score(float(values.mean()), float(hit.mean()), values)
 
 
 def _log_softmax(evidence: Array) -> Array:

@@ -13,6 +13,7 @@ from .check import check
 from .config import Loihi2Configuration
 from .connect import MakeGroups
 from .fit import FitTimeConstants
+from .knobs import knobs
 from .legalize import CheckRules, MergePorts, ShiftResets
 from .lower import lower
 from .options import Loihi2Options, Loihi2Record
@@ -21,7 +22,7 @@ from .place import PlaceCores
 from .properties import properties
 from .quantize import QuantizeWeights
 from .resources import resources
-from .structure import AddBiasSources, AlignDelays, SplitSigns
+from .structure import AddBiasSources, AddCarries, AlignDelays, SplitSigns
 
 
 def _device(config: Loihi2Configuration, io_map: Mapping[str, Any]) -> Any:
@@ -35,7 +36,7 @@ def _passes(options: Loihi2Options) -> Mapping[str, tuple[Pass, ...]]:
         "canonicalize": CANONICALIZE,
         "legalize": (MergePorts(), ShiftResets(), CheckRules()),
         "fit": (FitTimeConstants(),),
-        "structure": (MergeParallel(), AddBiasSources(), AlignDelays(), SplitSigns()),
+        "structure": (MergeParallel(), AddBiasSources(), AddCarries(), AlignDelays(), SplitSigns()),
         "quantize": (QuantizeWeights(),),
         "partition": (MakeGroups(), CutGroups()),
         "place": (PlaceCores(),),
@@ -57,5 +58,7 @@ TARGET = Target(
     device=_device,
     report=resources,
     config_type=Loihi2Configuration,
+    knobs=knobs,
+    level_options={0: {"scaling": "max", "ranges": 1}},
     properties=properties,
 )

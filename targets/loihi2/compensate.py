@@ -16,7 +16,7 @@ from nirhw.rounding import MOST_CELLS, Moment, compensated, drive_fit, likely_er
 
 from .convolution import SharedKernel
 from .formats import WeightFormat, keeps
-from .structure import SOURCE
+from .structure import CARRY_SUFFIX, SOURCE
 from .ways import Chosen, Way
 
 #: threshold registers tried between the largest one and its half, where there is time
@@ -114,7 +114,8 @@ def rounding_together(network: Network, pop: Population, ways: list[Way], contex
         return None
     kinds: dict[tuple[int, int] | None, list[int]] = {}
     for k, way in enumerate(ways):
-        if way.proj.source != SOURCE:  # what the constant drive rounds away, a second projection holds
+        # what the constant drive rounds away, a second projection holds; a carry has the reset's integers
+        if way.proj.source != SOURCE and not way.proj.name.endswith(CARRY_SUFFIX):
             kinds.setdefault(None if way.kernel is None else way.kernel.out_shape[1:], []).append(k)
     families = [_family(network, pop, ways, members, context) for members in kinds.values()]
     found = [f for f in families if f is not None]

@@ -40,10 +40,14 @@ class WeightFormat:
         """Largest size of a weight, of both signs where there are two."""
         return self.grid.largest
 
+    @property
+    def sign(self) -> float:
+        """What weights are multiplied by so that they lie on the grid."""
+        return -1.0 if self.mode == "inhibitory" else 1.0
+
     def nearest(self, values: Array) -> Array:
         """Return ``values`` on the grid, clipped to it, as whole floats."""
-        sign = -1.0 if self.mode == "inhibitory" else 1.0
-        return sign * self.grid.nearest(sign * values) + 0.0
+        return self.sign * self.grid.nearest(self.sign * values) + 0.0
 
 
 def sign_mode(values: Int) -> SignMode:

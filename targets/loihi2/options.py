@@ -36,6 +36,12 @@ class Loihi2Options:
         "where a population's synapses then fit one core",
         choices=("auto", "joint", "split"),
     )
+    ranges: int = option(
+        4,
+        "most matrices that one becomes by the size of its weights, each with an exponent of its own, where outliers make "
+        "it coarse and a population's synapses then fit one core; 1: none",
+        between=(1, 8),
+    )
     bias: str = option(
         "auto",
         "constant drives in registers or from a neuron that always fires; auto: the neuron where a synapse filters",

@@ -17,7 +17,6 @@ from nirhw.network import Network, Population, Projection, Quantized
 from nirhw.operators import Array, Sparse, frozen
 from nirhw.pipeline import Context
 
-from .compensate import rounding_together
 from .registers import literal, with_registers
 from .room import record_head_room
 from .search import fitted
@@ -37,24 +36,25 @@ class QuantizeWeights:
         Raises:
             QuantizeError: NIRHW-E034 where even the coarsest format overflows.
         """
-        populations, quantized, corrections = [], {}, []
+        populations: list[Population] = []
+        made: dict[str, list[Projection]] = {}
         for pop in network.populations.values():
             if pop.rule == "input" or pop.name == SOURCE:
                 continue
             unit = _unit(network, pop, context)
             ways = ways_into(network, pop, unit, context)
             lava = context.options.conversion == "lava"
-            together = rounding_together(network, pop, ways, context)
-            mantissa, chosen = literal(ways, context) if lava else fitted(pop, ways, unit, context, together)
+            mantissa, chosen = literal(ways, context) if lava else fitted(network, pop, ways, unit, context)
             populations.append(with_registers(pop, unit, mantissa, context))
             for c in chosen:
-                quantized[c.way.proj.name] = _quantized(c, unit, mantissa, context)
+                parts = made.setdefault(c.way.origin or c.way.proj.name, [])
+                parts.append(replace(c.way.proj, quantized=_quantized(c, unit, mantissa, context)))
                 correction = None if lava else _correction(c, unit, mantissa)
                 if correction is not None:
-                    corrections.append(correction)
+                    parts.append(correction)
             record_head_room(populations[-1], chosen, mantissa, context)
-        projections = tuple(replace(p, quantized=quantized[p.name]) if p.name in quantized else p for p in network.projections)
-        return replace(network.with_populations(populations), projections=(*projections, *corrections))
+        projections = tuple(part for p in network.projections for part in made.get(p.name, [p]))
+        return replace(network.with_populations(populations), projections=projections)
 
 
 def _unit(network: Network, pop: Population, context: Context) -> Array:
@@ -76,7 +76,8 @@ def _unit(network: Network, pop: Population, context: Context) -> Array:
 
 def _quantized(c: Chosen, unit: Array, mantissa: int, context: Context) -> Quantized:
     way = c.way
-    fit = tensor_fit(way.proj.name, way.proj.nodes, way.values, c.integers, np.asarray(float(mantissa)), c.exponent)
+    unit_scale, step = np.asarray(float(mantissa)), way.format.grid.step
+    fit = tensor_fit(way.proj.name, way.proj.nodes, way.values, c.integers, unit_scale, c.exponent, step)
     context.record.tensors.append(fit)
     if np.isfinite(fit.sqnr_db) and way.proj.source != SOURCE:
         context.deviate("rounded", "weights", way.proj.nodes, f"{way.bits}-bit weights: {fit.phrase}")

@@ -5,32 +5,40 @@ from __future__ import annotations
 import numpy as np
 
 from nirhw.diagnostics import error
-from nirhw.network import Population
+from nirhw.network import Ints, Network, Population
 from nirhw.operators import Array
 from nirhw.pipeline import Context
 
-from .compensate import Together
+from .compensate import rounding_together
 from .formats import INTEGRATOR_STEPS, UNIT
+from .knobs import tuned_register
+from .ranges import by_range
 from .registers import bias_exponent_max
 from .room import STATE_MAX, head_room, model_of, reach_of
-from .ways import Chosen, Way
+from .structure import SOURCE
+from .ways import SAMPLE, Chosen, Way, drive_losses, sampled
 
 #: threshold registers tried within an octave
 TRIES = 64
-#: weights of a matrix that are looked at for each
-SAMPLE = 300_000
+
+#: thresholds down to which an inhibited membrane that leaks is kept from saturating; from there it needs many time constants to
+#: come back in any case
+DEPTH = 256.0
 
 
-def fitted(
-    pop: Population, ways: list[Way], unit: Array, context: Context, together: Together | None = None
-) -> tuple[int, list[Chosen]]:
-    """Return the threshold register and the integers of all ways, of which ``together`` may make better ones."""
+def fitted(network: Network, pop: Population, ways: list[Way], unit: Array, context: Context) -> tuple[int, list[Chosen]]:
+    """Return the threshold register and the integers of all ways."""
     top, full = _largest_mantissa(pop, ways, unit, context)
     mantissa, exponents = _search(ways, top, context)
+    turned = tuned_register(mantissa, pop, network, context)
+    if turned != mantissa:
+        mantissa, exponents = turned, _fine_exponents(ways, np.array([turned]))[0][0].tolist()
+    ways, exponents = by_range(ways, mantissa, exponents, context)
+    together = rounding_together(network, pop, ways, context)
     if together is not None:
         mantissa, exponents = together.best(ways, mantissa, exponents, top)
     while True:
-        chosen = [Chosen(w, w.rounded(mantissa, e).astype(np.int64), e) for w, e in zip(ways, exponents, strict=True)]
+        chosen = [Chosen(w, _integers(w, mantissa, e, context).astype(np.int64), e) for w, e in zip(ways, exponents, strict=True)]
         chosen = chosen if together is None else together.rounded(chosen, mantissa)
         if not _overflows(pop, chosen, mantissa, context):
             break
@@ -50,6 +58,12 @@ def fitted(
             "options={'worst_case': ...} below 1 takes less than all sources at once into account",
         )
     return mantissa, chosen
+
+
+def _integers(way: Way, mantissa: int, exponent: int, context: Context) -> Array:
+    # what a constant drive rounds away, a second projection holds
+    plain = context.options.scaling != "error" or way.proj.source == SOURCE
+    return way.rounded(mantissa, exponent) if plain else way.balanced(mantissa, exponent)
 
 
 def _no_room(pop: Population) -> Exception:
@@ -85,7 +99,9 @@ def _largest_mantissa(pop: Population, ways: list[Way], unit: Array, context: Co
         raise _no_room(pop)
     # where saturation cannot be excluded, states get the room that is left once all matrices have most of their bits
     fine = min(max(ratios), 4.0 * full)
-    low = room / _most(reach.membrane_low() * share) if np.all(np.isfinite(high)) else 0.0
+    depth = _most(reach.membrane_low() * share)
+    depth = min(depth, DEPTH) if np.isfinite(depth) and pop.threshold is not None else depth
+    low = room / depth if np.all(np.isfinite(high)) else 0.0
     return int(max(min(top, low), min(top, max(2.0 * fine, 1.0)))), full
 
 
@@ -95,7 +111,7 @@ def _most(values: Array) -> float:
 
 
 def _search(ways: list[Way], top: int, context: Context) -> tuple[int, list[int]]:
-    """Return the mantissa within an octave below ``top`` with the least squared error of weights, and the exponents."""
+    """Return the mantissa within an octave below ``top`` with the least drive error, and the exponents."""
     used = [w for w in ways if w.largest > 0]
     if not used:
         return top, [0] * len(ways)
@@ -105,33 +121,46 @@ def _search(ways: list[Way], top: int, context: Context) -> tuple[int, list[int]
         mantissa = int(max(1.0, ratio * 2.0 ** np.floor(np.log2(max(top / ratio, 1e-300)) + 1e-9)))
         mantissa = min(max(mantissa, 1), top)
         return mantissa, _exponents(ways, mantissa, context)
-    best: tuple[float, int, list[int]] | None = None
     spread = np.geomspace(max(1.0, top / 2.0), top, TRIES)
-    for mantissa in np.unique(np.concatenate([spread, *(_lossless(w, top) for w in used)]).astype(np.int64)).tolist():
-        exponents, loss = [], 0.0
-        for way in ways:
-            plain = way.exponent(mantissa, way.largest)
-            # clipping is weighed where all weights are looked at
-            tried = {plain, max(plain - 1, 0)} if way.values.size <= SAMPLE else {plain}
-            losses = {e: _loss(way, mantissa, e) for e in tried}
-            exponents.append(min(losses, key=lambda e: (losses[e], e)))
-            loss += losses[exponents[-1]]
-        if best is None or loss < best[0] * (1.0 - 1e-9):
-            best = loss, mantissa, exponents
-    assert best is not None  # there is at least one candidate
-    return best[1], best[2]
+    tried = np.unique(np.concatenate([spread, *(_lossless(w, top) for w in used), _full(used, top)]).astype(np.int64))
+    exponents, loss = _fine_exponents(ways, tried)
+    best = int(np.argmin(loss))
+    return int(tried[best]), [int(e) for e in exponents[best]]
+
+
+def _full(ways: list[Way], top: int) -> Array:
+    """Return mantissas in the octave below ``top`` at which the largest weight of a way meets the end of its grid."""
+    ratio = np.array([w.format.largest / w.largest for w in ways])
+    return np.asarray(np.clip(ratio * 2.0 ** np.floor(np.log2(top / ratio) + 1e-9), 1.0, top))
+
+
+def _fine_exponents(ways: list[Way], mantissa: Ints) -> tuple[Ints, Array]:
+    """Return the exponents with the least drive error, ``[mantissa, way]``, and that error of all ways, ``(mantissa,)``."""
+    exponents, loss = np.zeros((mantissa.size, len(ways)), np.int64), np.zeros(mantissa.size)
+    for k, way in enumerate(ways):
+        plain = np.array([way.exponent(m, way.largest) for m in mantissa.tolist()], np.int64)
+        lost, exponents[:, k] = drive_losses(way, mantissa, plain), plain
+        if way.values.size <= SAMPLE:  # clipping is weighed where all weights are looked at
+            finer = np.maximum(plain - 1, 0)
+            clipped = drive_losses(way, mantissa, finer)
+            exponents[:, k] = np.where(clipped <= lost, finer, plain)
+            lost = np.minimum(clipped, lost)
+        loss += lost
+    return exponents, loss
 
 
 def _lossless(way: Way, top: int) -> Array:
     """Return mantissas near the octave below ``top`` that keep weights exact which lie on a grid already."""
-    levels = np.unique(np.abs(_sample(way)))
+    levels = np.unique(np.abs(sampled(way)))
     gaps = np.diff(levels, prepend=0.0)
     gaps = gaps[gaps > 1e-6 * levels[-1]]
     if not gaps.size:
         return np.zeros(0)
     finest = way.format.grid.step / float(gaps.min())  # mantissa at which the grid of the weights is that of the chip
     octave = np.floor(np.log2(top / finest) + np.array([0.0, 1e-9]))
-    return np.asarray(np.clip(np.rint(finest * 2.0**octave), 1.0, top))
+    unclipped = min(float(top), way.format.largest * 2.0**way.top_exponent / way.largest)
+    multiple = max(np.floor(unclipped / finest + 1e-9), 1.0)
+    return np.asarray(np.clip(np.rint(finest * np.append(2.0**octave, multiple)), 1.0, top))
 
 
 def _extent(way: Way, context: Context) -> float:
@@ -146,16 +175,6 @@ def _exponents(ways: list[Way], mantissa: int, context: Context) -> list[int]:
     if context.options.scaling == "percentile":
         return [w.exponent(mantissa, _extent(w, context)) for w in ways]
     return [w.exponent(mantissa, w.largest) for w in ways]
-
-
-def _sample(way: Way) -> Array:
-    """Return the weights, of very many an evenly spaced part."""
-    return way.values[:: -(-way.values.size // SAMPLE)] if way.values.size else way.values
-
-
-def _loss(way: Way, mantissa: int, exponent: int) -> float:
-    unit, values = 2.0**exponent / mantissa, _sample(way)
-    return float(((way.format.nearest(values / unit) * unit - values) ** 2).sum()) * (way.values.size / max(values.size, 1))
 
 
 def _overflows(pop: Population, chosen: list[Chosen], mantissa: int, context: Context) -> bool:

@@ -6,11 +6,13 @@ delays and need no neurons.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from nirhw.calibration.gains import layers_of, tuned_drive
 from nirhw.diagnostics import Diagnostic, error_of
 from nirhw.network import Ints, Membrane, Network, Population, Port, Projection
 from nirhw.operators import Array, Sparse, frozen
@@ -18,10 +20,13 @@ from nirhw.passes.retime import schedule, unaligned
 from nirhw.pipeline import Context
 
 from .convolution import shared_kernel
+from .knobs import carried
 from .packing import axon_bits, synapse_bits
 
 #: the neuron that fires in every step
 SOURCE = "bias~"
+#: ends the name of the synapses of neurons onto themselves
+CARRY_SUFFIX = "~carry"
 
 
 @dataclass(frozen=True)
@@ -38,10 +43,11 @@ class AddBiasSources:
         """Move drives to projections of ``SOURCE``; fill ``record.constant`` with what registers keep."""
         wires: list[Projection] = []
         changed = []
+        layer = layers_of(network)
         for pop in network.populations.values():
             if pop.rule == "input":
                 continue
-            new, found, constant = _split(pop, context)
+            new, found, constant = _split(pop, layer, context)
             wires.extend(found)
             changed.append(new)
             context.record.constant[pop.name] = frozen(constant)
@@ -53,7 +59,7 @@ class AddBiasSources:
         return replace(network, populations=populations, projections=(*network.projections, *wires))
 
 
-def _split(pop: Population, context: Context) -> tuple[Population, list[Projection], Array]:
+def _split(pop: Population, layer: Mapping[str, str], context: Context) -> tuple[Population, list[Projection], Array]:
     """Return the population without the drives that a neuron brings, those wires, and what registers add a step."""
     port, options = pop.ports[0], context.options
     choice = "register" if options.netx and options.bias == "auto" else options.bias
@@ -62,7 +68,8 @@ def _split(pop: Population, context: Context) -> tuple[Population, list[Projecti
     filtered = port.decay is not None and bool(np.any(port.decay))
     wires = []
     sourced = choice == "source" or (choice == "auto" and filtered)
-    drive, constant = port.bias, leak
+    factor, lift = tuned_drive(pop, layer, context)
+    drive, constant = factor * port.bias, leak
     if sourced and not filtered:
         reach = port.gain * gain  # without a filter the leak may take the synapse's way, too
         through = reach != 0
@@ -81,9 +88,11 @@ def _split(pop: Population, context: Context) -> tuple[Population, list[Projecti
                 "a bias enters the membrane at once instead of through its synapse; equal after the synapse has settled",
             )
     for k, onset in enumerate(port.onsets):
-        wires.append(_wire(pop, port, f"onset{k}", onset.drive, np.broadcast_to(onset.step, (pop.size,)).astype(np.int64)))
+        wires.append(
+            _wire(pop, port, f"onset{k}", factor * onset.drive, np.broadcast_to(onset.step, (pop.size,)).astype(np.int64))
+        )
     bare = replace(port, bias=frozen(np.zeros(pop.size)), onsets=())
-    return pop.with_port(bare), wires, np.asarray(constant, float)
+    return pop.with_port(bare), wires, np.asarray(constant + lift, float)
 
 
 def _wire(pop: Population, port: Port, label: str, drive: Array, delay: Ints) -> Projection:
@@ -111,6 +120,43 @@ def _always_firing() -> Population:
         reset="zero",
         role="bias",
         codes=codes,
+    )
+
+
+@dataclass(frozen=True)
+class AddCarries:
+    """Give neurons whose reset drops what was above the threshold a part of it back, where calibration asks for it."""
+
+    name: str = "add-carries"
+
+    def apply(self, network: Network, context: Context) -> Network:
+        """Add a synapse of each such neuron onto itself."""
+        wires = []
+        for pop in network.populations.values():
+            share = carried(pop, network, context)
+            if share > 0.0:
+                wires.append(_carry(pop, share))
+                context.deviate(
+                    "rounded",
+                    "reset-carry",
+                    pop.nodes,
+                    f"a spike gives {share:.3g} thresholds back, in place of what the reset drops",
+                )
+        return replace(network, projections=(*network.projections, *wires)) if wires else network
+
+
+def _carry(pop: Population, share: float) -> Projection:
+    """Return the synapse that lifts a membrane without leak by ``share`` thresholds once its current has faded."""
+    from scipy.sparse import diags_array
+
+    port = pop.ports[0]
+    assert pop.threshold is not None and pop.membrane is not None  # it has a reset
+    kept = 0.0 if port.decay is None else port.decay
+    weight = share * pop.threshold * (1.0 - kept) / (port.gain * pop.membrane.gain)
+    operator = Sparse(pop.shape, pop.shape, weight=diags_array(weight).tocsr())
+    delay = frozen(np.ones((), np.int64), np.int64)
+    return Projection(
+        f"{pop.name}{CARRY_SUFFIX}", pop.name, pop.name, port.name, operator, delay, recurrent=True, nodes=pop.nodes
     )
 
 
@@ -202,7 +248,7 @@ class SplitSigns:
             for proj in ways:
                 scale = context.record.weight_scale[name, proj.port]
                 split += [proj] if _is_shared(proj, context) else _by_sign(proj, scale)
-            parts.extend(split if forced or _fits_one_core(split, context) else ways)
+            parts.extend(split if forced or fits_one_core(split, context) else ways)
         return replace(network, projections=tuple(parts))
 
 
@@ -228,7 +274,7 @@ def _by_sign(proj: Projection, scale: Array) -> list[Projection]:
     return parts
 
 
-def _fits_one_core(ways: list[Projection], context: Context) -> bool:
+def fits_one_core(ways: list[Projection], context: Context) -> bool:
     """Whether sparse synapses of all ``ways`` into a population fit one core, if no weight becomes zero."""
     hardware, bits, axons = context.hardware, 0, 0
     for proj in ways:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from nirhw.balance import balanced, drive_error
+from nirhw.calibration.gains import tuned_weights
 from nirhw.network import Network, Population, Projection
 from nirhw.operators import Array
 from nirhw.pipeline import Context
@@ -14,10 +17,16 @@ from nirhw.pipeline import Context
 from .config import Int
 from .convolution import SharedKernel, shared_kernel
 from .formats import WeightFormat, weight_format
-from .structure import SOURCE
+from .structure import CARRY_SUFFIX, SOURCE
 
 #: largest integer weight
 ONE_SIGN_MAX = 255
+#: weights of a matrix that are looked at where many registers are tried
+SAMPLE = 300_000
+#: what the squared error of a weight counts whose source always fires, against one that fires at 5 % over 20 steps
+ALWAYS = 400.0
+#: products that are held in memory at once
+AT_ONCE = 200_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +42,7 @@ class Way:
         bits: bits of a weight.
         peak: largest payload of a spike.
         top_exponent: largest exponent: lava's Conv has none.
+        origin: name of the projection of which this is a part; empty where it is all of it.
     """
 
     proj: Projection
@@ -43,16 +53,30 @@ class Way:
     bits: int
     peak: int
     top_exponent: int
+    origin: str = ""
 
-    @property
+    @cached_property
     def largest(self) -> float:
         """Largest size of a weight."""
         return float(np.abs(self.values).max(initial=0.0))
 
     def sums(self, values: Array) -> tuple[Array, Array]:
         """Return sums of positive ``values`` and sizes of the negative ones by target neuron, times the payload."""
-        up, down = _kernel_sums(self.kernel, values) if self.kernel is not None else _row_sums(self.matrix, values)
+        up, down = _kernel_sums(self.kernel, values) if self.kernel is not None else _row_sums(self.row, self.rows, values)
         return up * self.peak, down * self.peak
+
+    @cached_property
+    def row(self) -> Int:
+        """Target neuron of each weight, of a kernel the output channel."""
+        if self.kernel is not None:
+            channels = self.kernel.weight.shape[0]
+            return np.repeat(np.arange(channels), self.kernel.weight.size // channels)
+        return np.repeat(np.arange(self.matrix.shape[0]), np.diff(self.matrix.indptr))
+
+    @property
+    def rows(self) -> int:
+        """Number of target neurons, of a kernel of output channels."""
+        return int(self.kernel.weight.shape[0] if self.kernel is not None else self.matrix.shape[0])
 
     def exponent(self, mantissa: float, size: float) -> int:
         """Return the smallest exponent at which a weight of ``size`` fits the format."""
@@ -63,11 +87,15 @@ class Way:
         """Return the integers for ``mantissa`` and ``exponent``, as whole floats."""
         return self.format.nearest(self.values * (mantissa / 2.0**exponent))
 
+    def balanced(self, mantissa: float, exponent: int) -> Array:
+        """Return integers for ``mantissa`` and ``exponent`` whose errors cancel by target neuron, as whole floats."""
+        sign = self.format.sign
+        return sign * balanced(sign * self.values * (mantissa / 2.0**exponent), self.row, self.rows, self.format.grid) + 0.0
 
-def _row_sums(matrix: Any, values: Array) -> tuple[Array, Array]:
-    rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
-    up = np.bincount(rows, np.maximum(values, 0.0), minlength=matrix.shape[0])
-    down = np.bincount(rows, np.maximum(-values, 0.0), minlength=matrix.shape[0])
+
+def _row_sums(row: Int, rows: int, values: Array) -> tuple[Array, Array]:
+    up = np.bincount(row, np.maximum(values, 0.0), minlength=rows)
+    down = np.bincount(row, np.maximum(-values, 0.0), minlength=rows)
     return up.astype(np.float64), down.astype(np.float64)
 
 
@@ -102,6 +130,8 @@ def _way(network: Network, pop: Population, proj: Projection, unit: Array, conte
     truncate = options.rounding == "truncate" or options.conversion == "lava"
     bits = min(options.weight_bits, context.hardware["weight_bits_max"])
     kernel = _kernel_of(network, proj, scale, context)
+    if kernel is not None:
+        kernel = replace(kernel, weight=tuned_weights(kernel.weight, proj, network, context))
     # a kernel has no exponent, so one weight may be worth as many thresholds as there are integers
     if kernel is not None and np.abs(kernel.weight).max(initial=0.0) < ONE_SIGN_MAX // 2:
         values = kernel.weight.ravel()
@@ -109,6 +139,8 @@ def _way(network: Network, pop: Population, proj: Projection, unit: Array, conte
     matrix = proj.operator.matrix.copy()
     matrix.sort_indices()
     matrix.data = matrix.data * np.repeat(scale, np.diff(matrix.indptr))
+    if not proj.name.endswith(CARRY_SUFFIX):
+        matrix.data = tuned_weights(matrix.data, proj, network, context)
     top = 0 if options.netx else context.hardware["weight_exponent_max"]
     # the constant drive is no guess: its weights always have all bits
     bits = context.hardware["weight_bits_max"] if proj.source == SOURCE else bits
@@ -131,3 +163,34 @@ def _uniform(pop: Population) -> bool:
     codes = [c for c in (pop.codes.get("du"), pop.codes.get("dv")) if c is not None]
     levels = pop.threshold is None or np.all(pop.threshold > 0) or not np.any(pop.threshold)
     return bool(levels) and all(np.all(c == c[0]) for c in codes)
+
+
+def sampled(way: Way) -> Array:
+    """Return the weights, of very many an evenly spaced part."""
+    return way.values[:: -(-way.values.size // SAMPLE)] if way.values.size else way.values
+
+
+def drive_losses(way: Way, mantissa: Int, exponent: Int) -> Array:
+    """Return the drive error of a way in units of its threshold, by pair of ``mantissa`` and ``exponent``, ``(pairs,)``.
+
+    Of very many weights a part is looked at, and their single errors only.  Of a constant drive a second connection
+    holds what the first one rounds away, and what is lost then is lost in every step.
+    """
+    if way.proj.source == SOURCE:
+        wanted = way.values * mantissa[:, None]
+        first = way.format.nearest(wanted / 2.0 ** exponent[:, None]) * 2.0 ** exponent[:, None]
+        lost = (first + np.clip(np.rint(wanted - first), -ONE_SIGN_MAX, ONE_SIGN_MAX) - wanted) / mantissa[:, None]
+        return np.asarray(ALWAYS * (lost**2).sum(axis=1))
+    values, found = sampled(way), np.zeros(mantissa.size)
+    at_once = max(1, AT_ONCE // max(values.size, 1))
+    for begin in range(0, mantissa.size, at_once):
+        some = slice(begin, begin + at_once)
+        unit = (2.0 ** exponent[some] / mantissa[some])[:, None]
+        lost = way.format.nearest(values / unit) * unit - values
+        if values.size == way.values.size:
+            pair = np.arange(unit.size)[:, None]
+            errors = drive_error(lost.ravel(), (way.row + pair * way.rows).ravel(), unit.size * way.rows)
+            found[some] = errors.reshape(unit.size, way.rows).sum(axis=1)
+        else:
+            found[some] = (lost**2).sum(axis=1) * (way.values.size / values.size)
+    return found

@@ -13,6 +13,7 @@ from .bias import AddBiasSources
 from .check import check
 from .config import SpiNNaker2Configuration
 from .fit import FitParameters
+from .knobs import knobs
 from .legalize import CheckRules
 from .lower import lower
 from .options import SpiNNaker2Options, SpiNNaker2Record
@@ -53,5 +54,7 @@ TARGET = Target(
     device=_device,
     report=resources,
     config_type=SpiNNaker2Configuration,
+    knobs=knobs,
+    level_options={0: {"scaling": "max"}},
     properties=properties,
 )

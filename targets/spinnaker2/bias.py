@@ -75,7 +75,7 @@ def _split(pop: Population, context: Context) -> list[_Wire]:
                     "i_offset acts from the first step on",
                     "move the bias behind the Delay node, or compile without bias='offset'",
                 )
-            units = factor * drive * record.scale[pop.name]
+            units = record.bias_gain[pop.name] * factor * drive * record.scale[pop.name]
             weight = np.zeros(pop.size, np.int64)
             if not unable and step > 0:  # the first spikes of a source arrive in step 1
                 weight = _whole(units, weight_limit(record.application[pop.name], context))

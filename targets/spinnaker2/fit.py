@@ -7,10 +7,12 @@ other negative ones.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from nirhw.calibration.gains import layers_of, tuned_drive
 from nirhw.diagnostics import Diagnostic, error_of
 from nirhw.fits import time_constant_fits
 from nirhw.network import Network, Population, Port, Projection
@@ -31,10 +33,11 @@ class FitParameters:
             LegalizeError: NIRHW-E030 for every population whose ports need more currents than there are.
         """
         found = []
+        layer = layers_of(network)
         for pop in network.populations.values():
             if pop.rule == "input":
                 continue
-            _fill(network, pop, context)
+            _fill(network, pop, layer, context)
             decays = _decays(network, pop, context)
             if decays is None:
                 found.append(
@@ -59,7 +62,7 @@ def decay_of(port: Port) -> Array:
     return np.zeros(port.gain.size) if port.decay is None else port.decay
 
 
-def _fill(network: Network, pop: Population, context: Context) -> None:
+def _fill(network: Network, pop: Population, layer: Mapping[str, str], context: Context) -> None:
     record, membrane = context.record, pop.membrane
     # py-spinnaker2's converter leaves dt out of IF
     impulses = context.options.vendor and membrane is not None and network.dt != 1.0
@@ -67,7 +70,9 @@ def _fill(network: Network, pop: Population, context: Context) -> None:
     gain = np.ones(pop.size) if membrane is None else membrane.gain * unit
     for port in pop.ports:
         record.factor[pop.name, port.name] = frozen(gain * port.gain)
-    record.offset[pop.name] = frozen(np.zeros(pop.size) if membrane is None else membrane.leak)
+    factor, lift = tuned_drive(pop, layer, context)
+    record.bias_gain[pop.name] = factor
+    record.offset[pop.name] = frozen(lift if membrane is None else membrane.leak + lift)
 
 
 def _decays(network: Network, pop: Population, context: Context) -> tuple[Array, Array] | None:

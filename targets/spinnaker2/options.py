@@ -85,6 +85,7 @@ class SpiNNaker2Record:
         decays: share of the excitatory and of the inhibitory current kept a step, by population, ``(size,)`` each.
         scale: chip units of v per unit of the network's v, by population, ``(size,)``.
         kernels: integers of the projections that stay kernels, ``[in_channel, out_channel, row, column]``.
+        bias_gain: factor on biases, by population: 1 unless calibration turned it.
         offset: constant drive of v a step in the network's units (i_offset before scaling), by population, ``(size,)``.
         record: what the board keeps of every population.
         grain: neurons that stay together, by population: a channel where a convolution reads or writes it.
@@ -103,6 +104,7 @@ class SpiNNaker2Record:
     decays: dict[str, tuple[Array, Array]] = field(default_factory=dict)
     scale: dict[str, Array] = field(default_factory=dict)
     kernels: dict[str, Ints] = field(default_factory=dict)
+    bias_gain: dict[str, float] = field(default_factory=dict)
     offset: dict[str, Array] = field(default_factory=dict)
     record: dict[str, tuple[str, ...]] = field(default_factory=dict)
     grain: dict[str, int] = field(default_factory=dict)

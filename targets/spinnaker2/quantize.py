@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from nirhw.balance import balanced, drive_error
+from nirhw.calibration.gains import tuned_weights
 from nirhw.diagnostics import error
 from nirhw.fits import TensorFit, tensor_fit
 from nirhw.network import Network, Population, Projection, Quantized
@@ -21,6 +23,7 @@ from nirhw.pipeline import Context
 from .compensate import Row, rounded_together
 from .config import CONVOLUTION, DELAYED
 from .convolve import kernel_of
+from .knobs import tuned_scale
 
 #: multiples of one over the smallest weight that are tried as lossless scales, and what still counts as whole
 MOST_MULTIPLES = 16
@@ -62,9 +65,9 @@ def _population(network: Network, pop: Population, context: Context) -> dict[str
     application = record.application[pop.name]
     limit = weight_limit(application, context)
     grid = Grid(-limit, limit, truncate=options.truncates)
-    rows = [_row(proj, pop, context) for proj in network.into(pop.name)]
+    rows = [_tuned(_row(proj, pop, context), network, context) for proj in network.into(pop.name)]
     group = _groups(pop, context)
-    scale = _scale(rows, pop, group, grid, context)
+    scale = frozen(_scale(rows, pop, group, grid, context) * tuned_scale(pop, network, context))
     together = (
         None if options.vendor or options.scale_rule == "none" else rounded_together(network, pop, rows, scale, grid, context)
     )
@@ -74,7 +77,7 @@ def _population(network: Network, pop: Population, context: Context) -> dict[str
     made = {}
     for row in rows:
         factor = _weight_scale(scale, row, pop, context)
-        integers = _rounded(row, factor, grid, context) if together is None else together[1][row.proj.name]
+        integers = _rounded(row, factor, group, grid, context) if together is None else together[1][row.proj.name]
         if row.kernel is None:
             made[row.proj.name] = _quantized(row, integers, pop, scale, network)
         else:
@@ -103,6 +106,10 @@ def _row(proj: Projection, pop: Population, context: Context) -> Row:
     return replace(row, weight=row.weight * record.factor[pop.name, proj.port][row.post])
 
 
+def _tuned(row: Row, network: Network, context: Context) -> Row:
+    return replace(row, weight=tuned_weights(row.weight, row.proj, network, context))
+
+
 def _groups(pop: Population, context: Context) -> NDArray[np.int64]:
     """Return which neurons share a scale: none, those of a channel, or all under the vendor's rule."""
     if context.options.vendor:
@@ -129,7 +136,13 @@ def _scale(rows: list[Row], pop: Population, group: NDArray[np.int64], grid: Gri
         found = np.where(np.isfinite(wanted), wanted, found)
     elif options.scale_rule == "error":
         exact = lossless_scale(weights, key, start)
-        found = np.where(np.isfinite(exact), exact, least_error_scale(weights, key, found, grid))
+        part = np.concatenate([np.zeros(0, np.int64), *(k * count + group[r.post] for k, r in enumerate(rows))])
+
+        def loss(lost: Array) -> Array:
+            by_part = drive_error(lost, part, len(rows) * count).reshape(len(rows), count)
+            return np.asarray(by_part.sum(axis=0))
+
+        found = np.where(np.isfinite(exact), exact, least_error_scale(weights, key, found, grid, loss=loss))
     if options.vendor:
         return _per_drive(found[group], factor, pop)
     return frozen(found[group])
@@ -187,7 +200,7 @@ def _weight_scale(scale: Array, row: Row, pop: Population, context: Context) -> 
     return np.asarray(per_neuron[row.post])
 
 
-def _rounded(row: Row, factor: Array, grid: Grid, context: Context) -> Array:
+def _rounded(row: Row, factor: Array, group: NDArray[np.int64], grid: Grid, context: Context) -> Array:
     units = row.weight * factor
     if context.options.scale_rule == "none" and units.size and np.abs(units).max() >= grid.high + 1:
         raise error(
@@ -197,6 +210,8 @@ def _rounded(row: Row, factor: Array, grid: Grid, context: Context) -> Array:
             "weights are not scaled, and a word holds no more",
             "compile with scaling='max' or 'error'",
         )
+    if context.options.scale_rule == "error":
+        return balanced(units, group[row.post], int(group[-1]) + 1, grid)
     return grid.nearest(units)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from nirhw.calibration.gains import gain_knobs, kinds_between
 from nirhw.calibration.knobs import Knob
 from nirhw.network import Network, Population, Projection
 from nirhw.operators import Array
@@ -33,17 +34,7 @@ def knobs(network: Network, context: Context) -> tuple[Knob, ...]:
     """Return the knobs that a legalized network has a use for."""
     layer = context.record.layer
     kinds = {kind for p in network.projections for kind in _kinds(p, layer, network)}
-    found = [
-        Knob(f"gain.{kind}", 1.0, 0.4, 2.5, "log", f"factor on {phrase}")
-        for kind, phrase in (
-            ("input", "weights of inputs"),
-            ("forward", "weights from hidden to hidden neurons that close no loop"),
-            ("excitatory", "positive weights in loops of hidden neurons"),
-            ("inhibitory", "negative weights in loops of hidden neurons"),
-            ("output", "weights to output neurons"),
-        )
-        if kind in kinds
-    ]
+    found = gain_knobs(kinds, 0.4, 2.5)
     for name in LAYERS:
         members = [p for p in network.populations.values() if layer[p.name] == name and p.membrane is not None]
         spiking = [p for p in members if p.rule == "spiking"]
@@ -118,10 +109,5 @@ def drive(pop: Population, constant: Array, context: Context) -> Array:
 
 def _kinds(proj: Projection, layer: dict[str, str], network: Network) -> tuple[str, ...]:
     """Return the gain knobs of a projection: one, or that of positive and that of negative weights."""
-    target = network.populations[proj.target]
-    if layer[proj.target] == "output":
-        # a gain on an analog output is a change of its unit
-        return ("output",) if target.rule == "spiking" else ("analog",)
-    if layer[proj.source] == "input":
-        return ("input",)
-    return ("excitatory", "inhibitory") if proj.recurrent else ("forward",)
+    analog = network.populations[proj.target].rule != "spiking"
+    return kinds_between(layer[proj.source], layer[proj.target], analog, proj.recurrent)
