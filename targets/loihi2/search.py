@@ -138,7 +138,7 @@ def _fine_exponents(ways: list[Way], mantissa: Ints) -> tuple[Ints, Array]:
     """Return the exponents with the least drive error, ``[mantissa, way]``, and that error of all ways, ``(mantissa,)``."""
     exponents, loss = np.zeros((mantissa.size, len(ways)), np.int64), np.zeros(mantissa.size)
     for k, way in enumerate(ways):
-        plain = np.array([way.exponent(m, way.largest) for m in mantissa.tolist()], np.int64)
+        plain = way.exponents(mantissa, way.largest)
         lost, exponents[:, k] = drive_losses(way, mantissa, plain), plain
         if way.values.size <= SAMPLE:  # clipping is weighed where all weights are looked at
             finer = np.maximum(plain - 1, 0)

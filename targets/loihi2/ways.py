@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nirhw.balance import balanced, drive_error
+from nirhw.balance import COHERENCE, balanced
 from nirhw.calibration.gains import tuned_weights
 from nirhw.network import Network, Population, Projection
 from nirhw.operators import Array
@@ -73,6 +73,11 @@ class Way:
             return np.repeat(np.arange(channels), self.kernel.weight.size // channels)
         return np.repeat(np.arange(self.matrix.shape[0]), np.diff(self.matrix.indptr))
 
+    @cached_property
+    def first_of_row(self) -> Int:
+        """Where the weights of each row that has some begin."""
+        return np.flatnonzero(np.diff(self.row, prepend=-1))
+
     @property
     def rows(self) -> int:
         """Number of target neurons, of a kernel of output channels."""
@@ -80,8 +85,13 @@ class Way:
 
     def exponent(self, mantissa: float, size: float) -> int:
         """Return the smallest exponent at which a weight of ``size`` fits the format."""
-        need = size * mantissa / self.format.largest
-        return int(np.clip(np.ceil(np.log2(need) - 1e-12), 0, self.top_exponent)) if need > 0 else 0
+        return int(self.exponents(np.array([mantissa]), size)[0])
+
+    def exponents(self, mantissa: Array | Int, size: float) -> Int:
+        """Return the same for every ``mantissa``."""
+        with np.errstate(divide="ignore"):
+            octaves = np.log2(size * mantissa / self.format.largest)
+        return np.clip(np.ceil(octaves - 1e-12), 0, self.top_exponent).astype(np.int64)
 
     def rounded(self, mantissa: float, exponent: int) -> Array:
         """Return the integers for ``mantissa`` and ``exponent``, as whole floats."""
@@ -187,10 +197,10 @@ def drive_losses(way: Way, mantissa: Int, exponent: Int) -> Array:
         some = slice(begin, begin + at_once)
         unit = (2.0 ** exponent[some] / mantissa[some])[:, None]
         lost = way.format.nearest(values / unit) * unit - values
-        if values.size == way.values.size:
-            pair = np.arange(unit.size)[:, None]
-            errors = drive_error(lost.ravel(), (way.row + pair * way.rows).ravel(), unit.size * way.rows)
-            found[some] = errors.reshape(unit.size, way.rows).sum(axis=1)
+        found[some] = (lost**2).sum(axis=1)
+        if values.size == way.values.size and values.size:
+            pushes = np.add.reduceat(lost, way.first_of_row, axis=1)
+            found[some] += COHERENCE * (pushes**2).sum(axis=1)
         else:
-            found[some] = (lost**2).sum(axis=1) * (way.values.size / values.size)
+            found[some] *= way.values.size / max(values.size, 1)
     return found
