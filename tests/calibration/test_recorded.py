@@ -75,8 +75,8 @@ def test_kernels_are_rounded_by_output_channel(target: str) -> None:
 
 
 def test_few_bits_agree_more_on_samples_that_nobody_saw() -> None:
-    unseen = samples(8, batch=264)[64:]
-    options = {"weight_bits": 2}
+    unseen = samples(8, batch=1064)[64:]
+    options = {"weight_bits": 2, "ranges": 1}
     plain = nirhw.compile(dense(), "loihi2", options=options, dt=b.DT, reset="zero").fidelity(unseen).agreement
     fitted = recorded("loihi2", options, reset="zero").fidelity(unseen).agreement
     assert plain is not None
