@@ -97,7 +97,11 @@ TargetOption = Annotated[
 ]
 Level = Annotated[
     int | None,
-    typer.Option("--level", metavar="N", help="0 quickest, 1 analytic gains (default), 3 calibration (default with spikes)."),
+    typer.Option(
+        "--level",
+        metavar="N",
+        help="0 quickest, 1 analytic gains (default), 2 fitted to recorded spikes, 3 calibration (default with spikes).",
+    ),
 ]
 CalibrationSpikes = Annotated[
     Path | None,

@@ -9,19 +9,22 @@ from copy import copy
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from nirhw.calibration.effort import CALIBRATED, Effort, list_calibration, settled_effort
+from nirhw.calibration.effort import CALIBRATED, PATIENCE, SEARCHED, Effort, list_calibration, list_recorded, settled_effort
 from nirhw.compiled import CompiledModel
 from nirhw.diagnostics import DEVIATION_CLASSES, Diagnostic, NirhwError, error, error_of
 from nirhw.hardware import load_hardware
 from nirhw.network import Integrator, Network
 from nirhw.nir_reader import Semantics, read_network
+from nirhw.numerics import FINE_FACTORS, RANGE_FACTORS
 from nirhw.operators import frozen
-from nirhw.pipeline import PASS_STAGES, Context, Device, Pass, Target, Tuning
+from nirhw.pipeline import PASS_STAGES, Context, Pass, Target, Tuning
 from nirhw.registry import extra_passes, find_target
 from nirhw.report.model import build_report
 
 if TYPE_CHECKING:
-    from nirhw.calibration.driver import Calibration, Watch
+    from nirhw.calibration.activity import Activity
+    from nirhw.calibration.driver import Emulated, Watch
+    from nirhw.calibration.knobs import Knob
 
 #: what calibration runs again for each candidate: all of them, or without those that place
 BACK_STAGES = PASS_STAGES[PASS_STAGES.index("fit") :]
@@ -64,10 +67,11 @@ def compile(
         strict: True refuses "semantic" and "retimed" deviations; a tuple refuses those classes.
         options: the target's own options by name.
         calibration: spikes ``(B, T, *in)``, a dict by input name where there are several inputs; half of the samples is
-            searched with the emulator in the loop, the other half judges the result (see :mod:`nirhw.calibration`).
+            searched, the other half judges the result (see :mod:`nirhw.calibration`).
         labels: classes ``(B,)`` of the calibration samples; without them the float network's decisions are the target.
-        level: 0 quickest, 1 all analytic gains (the default without calibration spikes), 3 the emulator in the loop (the default
-            with them).
+        level: 0 quickest; 1 all analytic gains (the default without calibration spikes); 2 scales searched finely, and with
+            calibration spikes weights rounded for the recorded activity and thresholds corrected by firing rate; 3 the
+            emulator in the loop on top of that (the default with calibration spikes).
         budget: evaluations of candidates at level 3; by default 250.
         seed: of everything random in calibration.
         observer: called after every pass; for ``nirhw inspect``.
@@ -84,7 +88,7 @@ def compile(
     chip = load_hardware(hardware or family.variants[target], family.name)
     effort = settled_effort(calibration, labels, level, budget, seed)
     if effort.level == CALIBRATED and family.knobs is None:
-        raise error("NIRHW-E002", f"target {family.name} cannot be calibrated", fix="leave out calibration and level")
+        raise error("NIRHW-E002", f"target {family.name} cannot be calibrated", fix=f"compile with level={SEARCHED}")
     given = {**family.level_options.get(effort.level, {}), **(options or {})}
     context = Context(chip, family.make_options(given), family.new_record())
     refused = _refused_classes(strict)
@@ -99,12 +103,14 @@ def compile(
 
     network = meaning = _run(("canonicalize",), network, context, family, observer, clock)
     # what the reference runs is the canonical network: the same meaning in fewer populations
-    network = _run(("legalize",), network, context, family, observer, clock)
-    calibrated = None
-    if effort.level == CALIBRATED:
-        calibrated = _calibrated(meaning, network, context, family, effort, calibration, labels, progress)
+    if effort.level == SEARCHED:  # with the emulator in the loop each candidate has to be quick
+        context.shares, context.drive_shares, context.patience = FINE_FACTORS, RANGE_FACTORS, PATIENCE
+    found: dict[str, Any] = {}
+    if calibration is not None:
+        found = _fit(meaning, context, family, effort, calibration, labels, progress)
         clock.lap("calibrate")
-    network = _run(BACK_STAGES, _trimmed(network, context.tuning), context, family, observer, clock)
+    network = _trimmed(_run(("legalize",), network, context, family, observer, clock), context.tuning)
+    network = _run(BACK_STAGES, network, context, family, observer, clock)
 
     config, io_map = family.lower(network, context)
     _refuse_deviations(context, refused)
@@ -116,8 +122,9 @@ def compile(
     if explainer:
         explainer(meaning, network, context)
     sections = family.report(config, io_map, chip, context.record)
-    if calibrated is not None:
-        sections = {**sections, "calibration": calibrated.to_dict()}
+    if context.drives:
+        found["drives"] = [d.as_row() for d in context.drives]
+    sections = {**sections, **found}
     report = build_report(target, chip, network, semantics, context, sections, clock.seconds)
     return CompiledModel(
         target=target,
@@ -147,44 +154,72 @@ def _run(
     return network
 
 
-def _calibrated(
-    meaning: Network,
-    network: Network,
-    context: Context,
-    family: Target,
-    effort: Effort,
-    spikes: Any,
-    labels: Any,
-    progress: Watch | None,
-) -> Calibration:
-    """Search the target's knobs from the legalized network on; leave the best in ``context.tuning`` and tell the ledger."""
+def _fit(
+    meaning: Network, context: Context, family: Target, effort: Effort, spikes: Any, labels: Any, progress: Watch | None
+) -> dict[str, Any]:
+    """Fit what follows to calibration spikes: fill the context's activity and tuning; return sections of the report."""
     from nirhw.calibration.driver import calibrate, samples_of
+    from nirhw.calibration.recorded import Split, fit_to_record
 
-    assert family.knobs is not None  # compile() refused the others
-    peak = getattr(context.options, "input_peak", 0) or None
-    samples = samples_of(meaning, spikes, labels, peak)
-    knobs = family.knobs(network, context)
-    kept: dict[str, Any] = {}
-    if family.placement:
-        plain = _branch(context, Tuning())
-        _run(BACK_STAGES, network, plain, family, None, None)
-        kept = {name: getattr(plain.record, name) for name in family.placement}
+    samples = samples_of(meaning, spikes, labels, getattr(context.options, "input_peak", 0) or None)
+    halves = Split.of(meaning, samples, effort.seed)
+    candidates = {rounded: _Candidates(meaning, context, family) for rounded in (False, True)}
 
-    def lower(tuning: Tuning) -> tuple[Device, Mapping[str, Any]]:
-        trial = _branch(context, tuning)
-        tuned = _run(TUNED_STAGES if kept else BACK_STAGES, _trimmed(network, tuning), trial, family, None, None)
-        for name, value in kept.items():
-            setattr(trial.record, name, value)
-        config, io_map = family.lower(tuned, trial)
-        broken = family.check(config, io_map, context.hardware)
+    def recorded(activity: Activity | None, tuning: Tuning) -> Emulated:
+        return candidates[activity is not None].lowered(tuning, activity)
+
+    level2 = fit_to_record(meaning, recorded, halves, effort.seed, family.trims, alone=effort.level == SEARCHED)
+    context.activity, context.tuning = level2.activity, level2.tuning
+    sections = {"recorded": level2.to_dict()}
+    list_recorded(level2, meaning, context)
+    if effort.level == CALIBRATED:
+        chosen = candidates[level2.activity is not None]
+
+        def lower(tuning: Tuning) -> Emulated:
+            return chosen.lowered(tuning, level2.activity)
+
+        level3 = calibrate(meaning, chosen.knobs, family.trims, lower, samples, effort.budget, effort.seed, progress)
+        context.tuning = level3.tuning
+        list_calibration(level3, meaning, context)
+        sections["calibration"] = level3.to_dict()
+    return sections
+
+
+class _Candidates:
+    """Lowers a canonical network with one tuning after the other; what does not depend on the tuning is done once."""
+
+    def __init__(self, network: Network, context: Context, family: Target):
+        self._family = family
+        self._context = _branch(context, Tuning())
+        self._network = _run(("legalize",), network, self._context, family, None, None)
+        self._kept: dict[str, Any] | None = None
+
+    @property
+    def knobs(self) -> tuple[Knob, ...]:
+        """What may be turned."""
+        return self._family.knobs(self._network, self._context) if self._family.knobs else ()
+
+    def lowered(self, tuning: Tuning, activity: Activity | None) -> Emulated:
+        """Return the emulator of a candidate and its io map; weights are rounded for the activity where there is one.
+
+        Raises:
+            NirhwError: where it cannot be lowered.
+        """
+        family, trial = self._family, _branch(self._context, tuning)
+        trial.activity, network = activity, _trimmed(self._network, tuning)
+        if self._kept is None:
+            # the default comes first, and alone
+            network = _run(BACK_STAGES, network, trial, family, None, None)
+            self._kept = {name: getattr(trial.record, name) for name in family.placement}
+        else:
+            network = _run(TUNED_STAGES if self._kept else BACK_STAGES, network, trial, family, None, None)
+            for name, value in self._kept.items():
+                setattr(trial.record, name, value)
+        config, io_map = family.lower(network, trial)
+        broken = family.check(config, io_map, trial.hardware)
         if broken:
             raise error_of(broken)
         return family.device(config, io_map), io_map
-
-    found = calibrate(meaning, knobs, family.trims, lower, samples, effort.budget, effort.seed, progress)
-    context.tuning = found.tuning
-    list_calibration(found, meaning, context)
-    return found
 
 
 def _trimmed(network: Network, tuning: Tuning) -> Network:
@@ -201,7 +236,7 @@ def _trimmed(network: Network, tuning: Tuning) -> Network:
 def _branch(context: Context, tuning: Tuning) -> Context:
     """Return a context that candidates may fill without touching the original; what passes write are fields of the record."""
     record = replace(context.record, **{f.name: copy(getattr(context.record, f.name)) for f in fields(context.record)})
-    return Context(context.hardware, context.options, record, [], [], tuning)
+    return replace(context, record=record, deviations=[], findings=[], drives=[], tuning=tuning)
 
 
 def check(graph: Any, target: str = "xylo", **same_options: Any) -> tuple[Diagnostic, ...]:

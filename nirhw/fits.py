@@ -61,6 +61,27 @@ class TensorFit:
         return f"{self.sqnr_db:.1f} dB, {self.zeroed:.1%} become zero, {self.clipped:.1%} clipped"
 
 
+@dataclass(frozen=True)
+class DriveFit:
+    """How far rounding moves what the neurons of a population receive on recorded activity.
+
+    Attributes:
+        population: name.
+        rows: rows of weights: neurons, or channels that share a kernel.
+        nearest, error: error of the drive, root mean square, as a share of the drive itself; with all weights rounded to the
+            nearest at the same scale, and as they are.
+    """
+
+    population: str
+    rows: int
+    nearest: float
+    error: float
+
+    def as_row(self) -> dict[str, Any]:
+        """Return the fit as a row of the report."""
+        return asdict(self)
+
+
 def time_constant_fits(
     population: str, quantity: str, wanted: Array, code: NDArray[Any], achieved: NDArray[Any]
 ) -> list[TimeConstantFit]:

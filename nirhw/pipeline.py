@@ -7,15 +7,20 @@ and the functions that make, check and run a configuration.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Protocol
 
 from nirhw.calibration.knobs import Knob
 from nirhw.diagnostics import Deviation, DeviationClass, Diagnostic, error, error_of
+from nirhw.fits import DriveFit
 from nirhw.hardware import Hardware
 from nirhw.network import Network
+from nirhw.numerics import RANGE_FACTORS
 from nirhw.operators import Array
+
+if TYPE_CHECKING:
+    from nirhw.calibration.activity import Activity
 
 if TYPE_CHECKING:
     from nirhw.properties import Property
@@ -53,6 +58,11 @@ class Context:
         deviations: the ledger so far.
         findings: warnings so far.
         tuning: what calibration turned; read its knobs by :meth:`tuned`.
+        activity: what arrives at the neurons on recorded input, where there is some: weights are then rounded for it.
+        shares: ranges that a search for a scale tries, see :data:`nirhw.numerics.RANGE_FACTORS`.
+        drive_shares: of these ranges, those around the best one at which rounding for the recorded activity is worked out.
+        patience: time that searches for a placement may take, as a multiple of what they usually take.
+        drives: what rounding for the recorded activity changed.
     """
 
     hardware: Hardware
@@ -61,6 +71,11 @@ class Context:
     deviations: list[Deviation] = field(default_factory=list)
     findings: list[Diagnostic] = field(default_factory=list)
     tuning: Tuning = field(default_factory=Tuning)
+    activity: Activity | None = None
+    shares: Sequence[float] = RANGE_FACTORS
+    drive_shares: Sequence[float] = (1.0,)
+    patience: int = 1
+    drives: list[DriveFit] = field(default_factory=list)
 
     def tuned(self, knob: str, default: float) -> float:
         """Return the value of a knob: ``default`` unless calibration turned it."""

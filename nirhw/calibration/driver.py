@@ -29,7 +29,7 @@ from .knobs import Knob, defaults, starts, to_point, to_values
 from .objective import Objective, Score, evidence_of
 from .samples import FEWEST, Samples, halves
 from .search import STEPS, search
-from .trim import ROUNDS, Observed, Recorded, recorded, spiking, trim
+from .trim import ROUNDS, Firing, Observed, spiking, trim
 
 #: samples that the float network runs at once
 CHUNK = 64
@@ -38,6 +38,8 @@ NUDGE = 0.05
 
 #: returns the emulator of a candidate and its io map; raises NirhwError where the candidate cannot be lowered
 Lower = Callable[[Tuning], tuple[Device, Mapping[str, Any]]]
+#: an emulator and the io map of what it runs
+Emulated = tuple[Device, Mapping[str, Any]]
 #: shares of the budget that the turns of the search spend, each after trims were found anew
 TURNS = (0.5, 1.0)
 #: first steps of a search around trims that fit, in widths of the cube
@@ -78,6 +80,11 @@ class Check:
         return float(np.mean([s.value for s in self.agreement.values()]))
 
 
+def effect_of(before: Check, after: Check, gain_error: float) -> dict[str, float]:
+    """Return mean agreement on the check half before and after a change, and the standard error of its difference."""
+    return {"agreement_before": before.mean_agreement, "agreement": after.mean_agreement, "error_of_change": gain_error}
+
+
 @dataclass(frozen=True)
 class Calibration:
     """What calibration found.
@@ -114,12 +121,8 @@ class Calibration:
 
     @property
     def effect(self) -> dict[str, float]:
-        """What the ledger books: mean agreement on the check half before and after, and the standard error of the change."""
-        return {
-            "agreement_before": self.before.mean_agreement,
-            "agreement": self.after.mean_agreement,
-            "error_of_change": self.gain_error,
-        }
+        """What the ledger books, see :func:`effect_of`."""
+        return effect_of(self.before, self.after, self.gain_error)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the section "calibration" of the report, JSON-ready."""
@@ -204,16 +207,14 @@ def calibrate(
         NirhwError: of the default, where even that cannot be lowered.
     """
     names = tuple(network.outputs)
-    reference = _reference_evidence(network, samples, names)
-    decided = _joint({n: e.argmax(axis=1) for n, e in reference.items()})
-    chosen, held = halves(decided, seed)
+    reference, chosen, held = split(network, samples, seed)
     searched = samples.picked(chosen)
     objective = Objective.of({n: e[chosen] for n, e in reference.items()}, searched.labels)
     start = Tuning(defaults(knobs))
     trial = _Trial(knobs, lower, searched, objective, names, network)
     hunt = _Hunt(trial, budget, seed, watch, start, trial.score(start, strict=True))
     first = hunt.score
-    hunt.run(recorded(network, searched, CHUNK) if trims and budget > 1 else None)
+    hunt.run(Firing.of(network, searched, CHUNK) if trims and budget > 1 else None)
     # the best of many is a little better by chance alone
     tuning = hunt.best if hunt.score.clearly_above(first) else start
     sensitivity = {} if hunt.interrupted else trial.sensitivity(tuning)
@@ -233,13 +234,23 @@ def calibrate(
         interrupted=hunt.interrupted,
         search_before=trial.score(start),
         search_after=trial.score(tuning),
-        before=_judged(old, wanted, checked),
-        after=_judged(new, wanted, checked),
-        float_accuracy=_judged(wanted, wanted, checked).accuracy,
+        before=judged(old, wanted, checked),
+        after=judged(new, wanted, checked),
+        float_accuracy=judged(wanted, wanted, checked).accuracy,
         gain_error=float(change.std() / np.sqrt(change.size)),
         sensitivity=sensitivity,
         samples=(chosen.size, held.size),
     )
+
+
+def split(network: Network, samples: Samples, seed: int) -> tuple[dict[str, Array], Ints, Ints]:
+    """Return the float network's evidence by output, and the indices of the search half and of the check half.
+
+    The halves depend on samples and seed alone, so all that is fitted to the search half leaves the same check half unseen.
+    """
+    reference = _reference_evidence(network, samples, tuple(network.outputs))
+    decided = _joint({n: e.argmax(axis=1) for n, e in reference.items()})
+    return reference, *halves(decided, seed)
 
 
 @dataclass(eq=False)
@@ -264,15 +275,15 @@ class _Hunt:
     evaluations: int = 1
     interrupted: bool = False
 
-    def run(self, float_network: Recorded | None) -> None:
+    def run(self, firing: Firing | None) -> None:
         """Spend the budget; a KeyboardInterrupt ends it and keeps the best."""
         try:
             self._tell()
             for turn, share in enumerate(TURNS):
-                if float_network is not None and self.evaluations < self.budget:
-                    self._trim(float_network)
+                if firing is not None and self.evaluations < self.budget:
+                    self._trim(firing)
                     if not turn:
-                        self._climb_ladders(float_network)
+                        self._climb_ladders(firing)
                 limit = round(share * self.budget)
                 if self.evaluations < limit:
                     self._search(limit - self.evaluations, turn, NEAR if self.best.trims else STEPS)
@@ -289,11 +300,11 @@ class _Hunt:
             if score.value > self.score.value:
                 self.best, self.score = candidate, score
 
-    def _trim(self, float_network: Recorded) -> None:
-        begin = replace(self.best, overshoot=float_network.overshoot)
-        self._rounds(begin, float_network, ROUNDS)
+    def _trim(self, firing: Firing) -> None:
+        begin = replace(self.best, overshoot=firing.overshoot)
+        self._rounds(begin, firing, ROUNDS)
 
-    def _rounds(self, begin: Tuning, float_network: Recorded, rounds: int) -> tuple[Tuning, Score]:
+    def _rounds(self, begin: Tuning, firing: Firing, rounds: int) -> tuple[Tuning, Score]:
         """Return the best of some rounds of trims."""
         best, top = begin, Score(-np.inf, 0.0)
 
@@ -306,10 +317,10 @@ class _Hunt:
             self._tell()
             return observed
 
-        trim(begin, self.trial.network, float_network.rates, judge, min(rounds, self.budget - self.evaluations))
+        trim(begin, self.trial.network, firing, judge, min(rounds, self.budget - self.evaluations))
         return best, top
 
-    def _climb_ladders(self, float_network: Recorded) -> None:
+    def _climb_ladders(self, firing: Firing) -> None:
         """Try the rungs of each ladder, with trims of their own; keep the lowest that is about as good as the best."""
         for knob in self.trial.knobs:
             if knob.kind != "ladder" or RUNG_ROUNDS * len(knob.rungs()) > LADDERS * self.budget:
@@ -321,7 +332,7 @@ class _Hunt:
             for value in knob.rungs():
                 if self.evaluations < self.budget:
                     rung = replace(base, knobs={**base.knobs, knob.name: value})
-                    tried.append(self._rounds(rung, float_network, RUNG_ROUNDS))
+                    tried.append(self._rounds(rung, firing, RUNG_ROUNDS))
             top = max(score.value for _, score in tried)
             self.best, self.score = next(t for t in tried if t[1].value >= top - WORTH)
 
@@ -365,7 +376,7 @@ class _Trial:
             if strict:
                 raise
             return Score(-np.inf, 0.0)
-        return self.objective.score(_chip_evidence(device, io_map, self.samples, self.names, 1))
+        return self.objective.score(chip_evidence(device, io_map, self.samples, self.names, 1))
 
     def observe(self, values: Tuning) -> tuple[Score, Observed | None]:
         """Return a candidate's score and what its spiking populations do; None of an impossible one."""
@@ -373,9 +384,8 @@ class _Trial:
             device, io_map = self.lower(values)
         except NirhwError:
             return Score(-np.inf, 0.0), None
-        run = device.run(self.samples.counts, {n: n for n in spiking(self.network)}, None, None)
-        lags = {n: io_map["outputs"][n]["lag"] for n in self.names}
-        return self.objective.score(evidence_of(run, self.names, lags)), Observed.of(run.states, self.network)
+        evidence, observed = observe((device, io_map), self.samples, self.network)
+        return self.objective.score(evidence), observed
 
     def batch(self, candidates: list[Tuning]) -> list[Score]:
         """Return the scores of candidates, in their order, whatever thread ran them."""
@@ -425,19 +435,36 @@ def _reference_evidence(network: Network, samples: Samples, names: tuple[str, ..
     return {n: np.concatenate([p[n] for p in parts]) for n in names}
 
 
-def _chip_evidence(
+def chip_evidence(
     device: Device, io_map: Mapping[str, Any], samples: Samples, names: tuple[str, ...], threads: int | None
 ) -> dict[str, Array]:
+    """Return the evidence of a configuration on samples, by output."""
     run = device.run(samples.counts, {}, None, threads)
     return evidence_of(run, names, {n: io_map["outputs"][n]["lag"] for n in names})
 
 
+def observe(emulated: Emulated, samples: Samples, network: Network) -> tuple[dict[str, Array], Observed]:
+    """Return the evidence of an emulator and how its spiking populations fire, as far as they can be recorded."""
+    device, io_map = emulated
+    names, populations = tuple(network.outputs), io_map["populations"]
+    record = {n: n for n in spiking(network) if n in populations}
+    parts, states = [], []
+    for first in range(0, samples.number, CHUNK):
+        some = samples.picked(np.arange(first, min(first + CHUNK, samples.number)))
+        run = device.run(some.counts, record, None, None)
+        parts.append(evidence_of(run, names, {n: io_map["outputs"][n]["lag"] for n in names}))
+        states.append({n: {"spikes": run.states[n]["spikes"]} for n in record})
+    evidence = {n: np.concatenate([p[n] for p in parts]) for n in names}
+    return evidence, Observed.of(states, {n: populations[n]["lag"] for n in record})
+
+
 def _decisions(lower: Lower, values: Tuning, samples: Samples, names: tuple[str, ...]) -> dict[str, Ints]:
-    evidence = _chip_evidence(*lower(values), samples, names, None)
+    evidence = chip_evidence(*lower(values), samples, names, None)
     return {n: e.argmax(axis=1) for n, e in evidence.items()}
 
 
-def _judged(got: Mapping[str, Ints], wanted: Mapping[str, Ints], samples: Samples) -> Check:
+def judged(got: Mapping[str, Ints], wanted: Mapping[str, Ints], samples: Samples) -> Check:
+    """Return the shares of decisions that equal the float network's, and labels where there are some."""
     labels = samples.labels
     return Check(
         {n: Share.of(got[n] == wanted[n]) for n in wanted},

@@ -50,6 +50,8 @@ def _blocks(report: Mapping[str, Any]) -> Iterable[Any]:
     yield from _fit_blocks(report)
     if "clock" in report:
         yield from _clock_block(report["clock"])
+    if "recorded" in report:
+        yield from _recorded_blocks(report["recorded"])
     if "calibration" in report:
         yield from _calibration_blocks(report["calibration"])
     yield from _ledger_blocks(report)
@@ -88,6 +90,10 @@ def _tensor_cells(fit: Mapping[str, Any]) -> tuple[Any, ...]:
     return (name, fit["weights"], f"{low:.4g}..{high:.4g}", fit["shift"], *quality)
 
 
+def _drive_cells(fit: Mapping[str, Any]) -> tuple[Any, ...]:
+    return printable(fit["population"], 40), fit["rows"], f"{fit['nearest']:.3%}", f"{fit['error']:.3%}"
+
+
 def _delay_cells(delay: Mapping[str, Any]) -> tuple[Any, ...]:
     return printable(delay["projection"], 40), delay["wanted_steps"], delay["relay_stages"], delay["shared_relay_neurons"]
 
@@ -119,6 +125,7 @@ FIT_TABLES: tuple[tuple[str, str, tuple[str, ...], Callable[[Mapping[str, Any]],
         _time_cells,
     ),
     ("Weights", "tensors", ("projection", "weights", "scale", "shift", "SQNR dB", "zeroed", "clipped"), _tensor_cells),
+    ("Drive on the recorded activity", "drives", ("population", "rows", "error, each nearest", "error"), _drive_cells),
     ("Delays", "delays", ("projection", "wanted steps", "relay stages", "relay neurons (shared)"), _delay_cells),
     (
         "Memory of the fullest PE (bytes)",
@@ -143,21 +150,41 @@ def _clock_block(clock: Mapping[str, Any]) -> Iterable[Any]:
     yield f"  modelled, {clock['assumption']}; source: {clock['model']}\n"
 
 
-def _calibration_blocks(found: Mapping[str, Any]) -> Iterable[Any]:
+def _recorded_blocks(found: Mapping[str, Any]) -> Iterable[Any]:
+    rounding = "weights are rounded together" if found["compensated"] else "each weight is rounded by itself"
+    yield (
+        f"fitted to the activity of {found['search_samples']} calibration samples, seed {found['seed']}: {rounding}; "
+        f"judged on {found['check_samples']} other samples"
+    )
+    yield from _check_lines(found)
+    rows = [
+        (printable(r["population"], 40), f"{r['before']:.1%}", f"{r['after']:.1%}", f"{r['low']:.3g}..{r['high']:.3g}")
+        for r in found["rates"]
+    ]
+    yield table("Firing rates against the float network", ("population", "off before", "off", "trims, thresholds a step"), rows)
+
+
+def _check_lines(found: Mapping[str, Any]) -> Iterable[str]:
+    """Yield what was measured on the samples that were not searched."""
+
     def share(value: Mapping[str, Any]) -> str:
         return f"{value['value']:.2%} ± {value['error']:.2%}"
 
-    ended = ", ended by the user" if found["interrupted"] else ""
-    yield (
-        f"calibrated against {found['target']}: {found['evaluations']} evaluations on {found['search_samples']} samples{ended}, "
-        f"seed {found['seed']}; judged on {found['check_samples']} other samples"
-    )
     for measure in ("agreement", "accuracy"):
         for output, after in found["check"][measure].items():
             before = found["check_before"][measure][output]
             yield f"  {measure} of {printable(output, 40)}: {share(before)} without, {share(after)} with"
     for output, value in found["float_accuracy"].items():
         yield f"  accuracy of {printable(output, 40)} in the float network: {share(value)}"
+
+
+def _calibration_blocks(found: Mapping[str, Any]) -> Iterable[Any]:
+    ended = ", ended by the user" if found["interrupted"] else ""
+    yield (
+        f"calibrated against {found['target']}: {found['evaluations']} evaluations on {found['search_samples']} samples{ended}, "
+        f"seed {found['seed']}; judged on {found['check_samples']} other samples"
+    )
+    yield from _check_lines(found)
     rows = [
         (printable(k["knob"], 40), f"{k['value']:.4g}", f"{k['default']:.4g}", printable(k["meaning"], 80))
         for k in found["knobs"]

@@ -69,7 +69,7 @@ class PlaceCores:
             chip, record.cut = np.zeros(len(slices), np.int64), (0, 0)
         else:
             traffic = _traffic(slices, context)
-            chip, bound = _assigned(traffic, len(slices), per_chip, chips_of(context))
+            chip, bound = _assigned(traffic, len(slices), per_chip, chips_of(context), context.patience)
             record.cut = traffic.crossing(chip), bound
         used: dict[int, int] = {}
         for (name, first, last), c in zip(slices, chip.tolist(), strict=True):
@@ -109,14 +109,14 @@ def _distinct(rows: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], Int]:
     return rows[first], count.astype(np.int64)
 
 
-def _assigned(traffic: Traffic, n: int, per_chip: int, chips: int) -> tuple[Int, int]:
+def _assigned(traffic: Traffic, n: int, per_chip: int, chips: int, patience: int = 1) -> tuple[Int, int]:
     """Return the chip of every slice and a lower bound of the crossing messages."""
     bound = traffic.bound(per_chip)
     ways = [_filled(order, per_chip) for order in _orders(traffic, n)]
     best = min(ways, key=traffic.crossing)
     need = min(-(-n // per_chip), chips)
-    if traffic.crossing(best) > bound and (traffic.home.size + n) * need <= MAX_VARIABLES:
-        solved, proven = _solved(traffic, n, per_chip, need, best)
+    if traffic.crossing(best) > bound and (traffic.home.size + n) * need <= MAX_VARIABLES * patience:
+        solved, proven = _solved(traffic, n, per_chip, need, best, SOLVER_TIME * patience)
         best, bound = min((best, solved), key=traffic.crossing), max(bound, proven)
     return best, bound
 
@@ -142,7 +142,7 @@ def _filled(order: Int, per_chip: int) -> Int:
     return chip
 
 
-def _solved(traffic: Traffic, n: int, per_chip: int, chips: int, start: Int) -> tuple[Int, int]:
+def _solved(traffic: Traffic, n: int, per_chip: int, chips: int, start: Int, time: float) -> tuple[Int, int]:
     """Return the best placement that CP-SAT finds from ``start``, and the bound it proves."""
     from ortools.sat.python import cp_model
 
@@ -166,7 +166,7 @@ def _solved(traffic: Traffic, n: int, per_chip: int, chips: int, start: Int) -> 
     model.minimize(sum(cost))
     solver = cp_model.CpSolver()
     solver.parameters.num_workers = 1
-    solver.parameters.max_deterministic_time = SOLVER_TIME
+    solver.parameters.max_deterministic_time = time
     solver.parameters.random_seed = 0
     if solver.solve(model) not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
         return start, 0

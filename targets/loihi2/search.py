@@ -9,6 +9,7 @@ from nirhw.network import Ints, Network, Population
 from nirhw.operators import Array
 from nirhw.pipeline import Context
 
+from .compensate import rounding_together
 from .formats import INTEGRATOR_STEPS, UNIT
 from .knobs import tuned_register
 from .ranges import by_range
@@ -33,14 +34,20 @@ def fitted(network: Network, pop: Population, ways: list[Way], unit: Array, cont
     if turned != mantissa:
         mantissa, exponents = turned, _fine_exponents(ways, np.array([turned]))[0][0].tolist()
     ways, exponents = by_range(ways, mantissa, exponents, context)
+    together = rounding_together(network, pop, ways, context)
+    if together is not None:
+        mantissa, exponents = together.best(ways, mantissa, exponents, top)
     while True:
         chosen = [Chosen(w, _integers(w, mantissa, e, context).astype(np.int64), e) for w, e in zip(ways, exponents, strict=True)]
+        chosen = chosen if together is None else together.rounded(chosen, mantissa)
         if not _overflows(pop, chosen, mantissa, context):
             break
         mantissa = int(mantissa * 0.97)  # rounding made the weights a little larger than they are
         if mantissa < 1:
             raise _no_room(pop)
         exponents = _exponents(ways, mantissa, context)
+    if together is not None:
+        together.record(chosen, mantissa)
     bits = np.log2(full / mantissa) if mantissa < full else 0.0
     if bits > 0.5:
         context.deviate(

@@ -94,7 +94,7 @@ class PlanCores:
         """
         record, hardware = context.record, context.hardware
         problem = problem_of(network, context)
-        found = matched(problem, hardware) or searched(problem, hardware)
+        found = matched(problem, hardware) or searched(problem, hardware, patience=context.patience)
         if found is None:
             raise _no_plan(problem, hardware)
         record.plan = replace(found, links=found.links + _input_links(found, network, record.layers))
@@ -151,7 +151,7 @@ def matched(problem: Problem, hardware: Hardware) -> Plan | None:
     return Plan(tuple(sorted(parts, key=lambda p: p.core)), tuple(links), "optimal", len(parts))
 
 
-def searched(problem: Problem, hardware: Hardware, relaxed: Relaxed = Relaxed()) -> Plan | None:
+def searched(problem: Problem, hardware: Hardware, relaxed: Relaxed = Relaxed(), patience: int = 1) -> Plan | None:
     """Return the plan with the fewest cores by exact search, or None where it was proved that there is none.
 
     Raises:
@@ -175,7 +175,7 @@ def searched(problem: Problem, hardware: Hardware, relaxed: Relaxed = Relaxed())
     model.minimize(sum((n_cores * n_cores + c) * x for c, x in everything))
     solver = cp_model.CpSolver()
     solver.parameters.num_workers = 1
-    solver.parameters.max_deterministic_time = SEARCH_TIME
+    solver.parameters.max_deterministic_time = SEARCH_TIME * patience
     status = solver.solve(model)
     if status == cp_model.INFEASIBLE:
         return None
@@ -183,7 +183,7 @@ def searched(problem: Problem, hardware: Hardware, relaxed: Relaxed = Relaxed())
         raise error(
             "NIRHW-E035",
             "the search for cores ended without a plan and without proof that there is none",
-            why=f"it may take {SEARCH_TIME:.0f} units of deterministic time",
+            why=f"it may take {SEARCH_TIME * patience:.0f} units of deterministic time",
             fix="make the layers smaller, so that fewer of them have to be split",
         )
     bound = -(-int(solver.best_objective_bound) // (n_cores * n_cores + n_cores))

@@ -16,10 +16,11 @@ from nirhw.diagnostics import error
 from nirhw.fits import tensor_fit
 from nirhw.hardware import Hardware
 from nirhw.network import Network, Population
-from nirhw.numerics import RANGE_FACTORS, Grid, percentile_scale
+from nirhw.numerics import Grid, percentile_scale
 from nirhw.operators import Array
 from nirhw.pipeline import Context
 
+from .compensate import rounded_together
 from .knobs import tuned_weights
 from .layers import Integers, Layer
 from .legalize import room_of, step_bias
@@ -44,8 +45,8 @@ class QuantizeKernels:
             room = room_of(pop).reshape(by_channel)[:, 0]
             bias = step_bias(pop).reshape(by_channel)[:, 0] / room * context.options.tick_steps
             bias = bias * context.tuned(f"bias.{name}", 1.0)
-            level = _level(layer, bias, pop, context)
-            kernels = _kernels(layer, pop, level, nodes, context)
+            level, kernels = _level_and_kernels(layer, bias, pop, context)
+            _list_fits(kernels, layer, pop, level, nodes, context)
             _list_rules(kernels, level, pop, layer, context)
             subtracts = pop.reset == "subtract"
             context.record.integers[name] = Integers(
@@ -64,15 +65,34 @@ def lower_bound(hardware: Hardware) -> int:
     return hardware["state_min"] - hardware["weight_min"]
 
 
-def _grid(context: Context) -> Grid:
+def weight_grid(context: Context) -> Grid:
+    """Return the weights that a core can hold."""
     hardware = context.hardware
     return Grid(hardware["weight_min"], hardware["weight_max"], truncate=context.options.rounding == "truncate")
 
 
-def _level(layer: Layer, bias: Array, pop: Population, context: Context) -> int:
-    """Return the threshold in weight units with the least squared error of the weights, or by the rule that was asked for."""
-    options, hardware, grid = context.options, context.hardware, _grid(context)
-    flat = np.concatenate([tuned_weights(w.stencil.weight, pop, context).ravel() for w in layer.ways if w.owner])
+def _level_and_kernels(layer: Layer, bias: Array, pop: Population, context: Context) -> tuple[int, dict[str, Array]]:
+    """Return the threshold in weight units with the least error, or by the rule that was asked for, and the kernels."""
+    grid = weight_grid(context)
+    levels = _levels(layer, bias, pop, context)
+    flat = _flat(layer, pop, context)
+    losses = [float(((grid.nearest(flat * n) / n - flat) ** 2).sum()) for n in levels] if levels.size > 1 else [0.0]
+    best = np.argsort(losses, kind="stable")
+    level = int(levels[best[0]])
+    together = rounded_together(layer, pop, levels[best[: len(context.drive_shares)]], grid, context)
+    if together is not None:
+        return together
+    return level, {w.projection: grid.nearest(tuned_weights(w.stencil.weight, pop, context) * level) for w in layer.ways}
+
+
+def _flat(layer: Layer, pop: Population, context: Context) -> Array:
+    return np.concatenate([tuned_weights(w.stencil.weight, pop, context).ravel() for w in layer.ways if w.owner])
+
+
+def _levels(layer: Layer, bias: Array, pop: Population, context: Context) -> NDArray[np.int64]:
+    """Return the thresholds in weight units that may be tried."""
+    options, hardware, grid = context.options, context.hardware, weight_grid(context)
+    flat = _flat(layer, pop, context)
     high, low = float(flat.max(initial=0.0)), float(flat.min(initial=0.0))
     most = float(hardware["threshold_max"] - 1)
     if np.any(bias):
@@ -89,22 +109,19 @@ def _level(layer: Layer, bias: Array, pop: Population, context: Context) -> int:
     if options.scaling == "percentile":
         rows = np.zeros(flat.size, np.int64)
         full = max(full, min(most, float(percentile_scale(flat, rows, 1, grid, options.percentile)[0])))
-    levels = [full / share for share in RANGE_FACTORS] if options.scaling == "error" else [full]
-    tried = np.unique(np.clip(np.floor(levels), 1, most)).astype(np.int64)
-    losses = [float(((grid.nearest(flat * n) / n - flat) ** 2).sum()) for n in tried] if tried.size > 1 else [0.0]
-    return int(tried[int(np.argmin(losses))])
+    levels = [full / share for share in context.shares] if options.scaling == "error" else [full]
+    return np.unique(np.clip(np.floor(levels), 1, most)).astype(np.int64)
 
 
-def _kernels(layer: Layer, pop: Population, level: int, nodes: dict[str, tuple[str, ...]], context: Context) -> dict[str, Array]:
-    grid, kernels = _grid(context), {}
+def _list_fits(
+    kernels: dict[str, Array], layer: Layer, pop: Population, level: int, nodes: dict[str, tuple[str, ...]], context: Context
+) -> None:
     for way in layer.ways:
         weights = tuned_weights(way.stencil.weight, pop, context)
-        kernels[way.projection] = grid.nearest(weights * level)
         fit = tensor_fit(way.projection, nodes[way.projection], weights, kernels[way.projection], np.array([float(level)]))
         context.record.tensors.append(fit)
         if np.isfinite(fit.sqnr_db):
             context.deviate("rounded", "weights", fit.nodes, f"8-bit weights: {fit.phrase}")
-    return kernels
 
 
 def _start(pop: Population, room: Array, level: int, context: Context) -> int:

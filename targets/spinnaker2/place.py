@@ -39,7 +39,7 @@ class PlaceSlices:
         graph = traffic(network, context)
         quads = _free_quads(context)
         rooms = [len(pes) for _, pes in quads]
-        groups, bound, how = group_slices(graph, rooms)
+        groups, bound, how = group_slices(graph, rooms, context.patience)
         context.record.places = _places(groups, quads)
         cost = cost_of(graph, groups)
         context.record.placement = {
@@ -58,7 +58,7 @@ def cost_of(graph: Traffic, groups: list[int]) -> int:
     return int(sum(size * np.unique(at[targets]).size for size, targets in zip(graph.size, graph.targets, strict=True)))
 
 
-def group_slices(graph: Traffic, rooms: list[int]) -> tuple[list[int], int, str]:
+def group_slices(graph: Traffic, rooms: list[int], patience: int = 1) -> tuple[list[int], int, str]:
     """Return the quad of every slice (an index into ``rooms``, free PEs by quad), a lower bound of the cost, and the method.
 
     The method is "exact" where the cost is proven to be the smallest, else "heuristic".
@@ -69,11 +69,11 @@ def group_slices(graph: Traffic, rooms: list[int]) -> tuple[list[int], int, str]
     starts = [_filled(order, rooms) for order in orders]
     best = min(starts, key=lambda g: cost_of(graph, g))
     if cost_of(graph, best) > bound:
-        best = min((_exchanged(graph, start) for start in starts), key=lambda g: cost_of(graph, g))
+        best = min((_exchanged(graph, start, MOST_EXCHANGES * patience) for start in starts), key=lambda g: cost_of(graph, g))
     if cost_of(graph, best) == bound:
         return best, bound, "exact"
-    if graph.n_slices <= MOST_EXACT:
-        found = _exact(graph, rooms, best)
+    if graph.n_slices <= MOST_EXACT * (1 + (patience > 1)):
+        found = _exact(graph, rooms, best, EXACT_TIME * patience)
         if found is not None:
             return found, cost_of(graph, found), "exact"
     return best, bound, "heuristic"
@@ -132,8 +132,8 @@ def _by_breadth(graph: Traffic) -> list[int]:
     return list(seen)
 
 
-def _exchanged(graph: Traffic, groups: list[int]) -> list[int]:
-    """Return ``groups`` after exchanges of two slices that lower the cost."""
+def _exchanged(graph: Traffic, groups: list[int], most: int) -> list[int]:
+    """Return ``groups`` after at most ``most`` exchanges of two slices that lower the cost."""
     at = np.asarray(groups)
     feeds: list[list[int]] = [[] for _ in groups]
     for source, targets in enumerate(graph.targets):
@@ -144,7 +144,7 @@ def _exchanged(graph: Traffic, groups: list[int]) -> list[int]:
         return int(sum(graph.size[s] * np.unique(at[graph.targets[s]]).size for s in sources))
 
     pairs = sum(t.size for t in graph.targets)
-    tries = min(MOST_EXCHANGES, at.size**2, MOST_PAIRS * at.size**2 // max(1, 2 * pairs**2))
+    tries = min(most, at.size**2, MOST_PAIRS * at.size**2 // max(1, 2 * pairs**2))
     rng = np.random.default_rng(0)
     for one, other in rng.integers(0, at.size, (tries, 2)):
         if at[one] == at[other]:
@@ -157,7 +157,7 @@ def _exchanged(graph: Traffic, groups: list[int]) -> list[int]:
     return [int(g) for g in at]
 
 
-def _exact(graph: Traffic, rooms: list[int], start: list[int]) -> list[int] | None:
+def _exact(graph: Traffic, rooms: list[int], start: list[int], time: float) -> list[int] | None:
     """Return the groups of the smallest cost, or None where the time was too short for a proof."""
     from ortools.sat.python import cp_model
 
@@ -185,7 +185,7 @@ def _exact(graph: Traffic, rooms: list[int], start: list[int]) -> list[int] | No
     solver = cp_model.CpSolver()
     solver.parameters.num_workers = 1
     solver.parameters.random_seed = 0
-    solver.parameters.max_deterministic_time = EXACT_TIME
+    solver.parameters.max_deterministic_time = time
     if solver.solve(model) != cp_model.OPTIMAL:
         return None
     return [next(q for q in quads if solver.value(stands[s, q])) for s in range(n)]

@@ -20,6 +20,7 @@ from nirhw.numerics import Grid, least_error_scale, max_scale, percentile_scale
 from nirhw.operators import Array, frozen
 from nirhw.pipeline import Context
 
+from .compensate import Row, rounded_together
 from .config import CONVOLUTION, DELAYED
 from .convolve import kernel_of
 from .knobs import tuned_scale
@@ -31,25 +32,6 @@ TOLERANCE = 1e-9
 LOSSLESS_DB = 200.0
 #: about so many weights are looked at before all of them
 SAMPLE = 200_000
-
-
-@dataclass(frozen=True, eq=False)
-class _Row:
-    """The weights of one projection, flat.
-
-    Attributes:
-        proj: the projection.
-        weight: each weight, at scale 1.
-        post: target neuron of each weight; the first one of the channel where it is a kernel's.
-        pre: source neuron of each weight; empty for a kernel.
-        kernel: shape of the kernel ``[in_channel, out_channel, row, column]``; None where weights stand by synapse.
-    """
-
-    proj: Projection
-    weight: Array
-    post: NDArray[np.int64]
-    pre: NDArray[np.int64]
-    kernel: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -86,12 +68,16 @@ def _population(network: Network, pop: Population, context: Context) -> dict[str
     rows = [_tuned(_row(proj, pop, context), network, context) for proj in network.into(pop.name)]
     group = _groups(pop, context)
     scale = frozen(_scale(rows, pop, group, grid, context) * tuned_scale(pop, network, context))
+    together = (
+        None if options.vendor or options.scale_rule == "none" else rounded_together(network, pop, rows, scale, grid, context)
+    )
+    scale = scale if together is None else frozen(together[0])
     record.scale[pop.name] = scale
     _check_parameters(pop, scale, context)
     made = {}
     for row in rows:
         factor = _weight_scale(scale, row, pop, context)
-        integers = _rounded(row, factor, group, grid, context)
+        integers = _rounded(row, factor, group, grid, context) if together is None else together[1][row.proj.name]
         if row.kernel is None:
             made[row.proj.name] = _quantized(row, integers, pop, scale, network)
         else:
@@ -103,7 +89,7 @@ def _population(network: Network, pop: Population, context: Context) -> dict[str
     return made
 
 
-def _row(proj: Projection, pop: Population, context: Context) -> _Row:
+def _row(proj: Projection, pop: Population, context: Context) -> Row:
     """Return the weights of a projection: changes of v for each spike, or the network's own for the vendor's rule."""
     record = context.record
     if record.application[pop.name] in CONVOLUTION:
@@ -111,16 +97,16 @@ def _row(proj: Projection, pop: Population, context: Context) -> _Row:
         assert kernel is not None  # the application was chosen for it
         weight, shape = kernel.weight.ravel(), kernel.weight.shape
         post = np.broadcast_to(np.arange(shape[1])[:, None, None] * record.grain[pop.name], shape).ravel()
-        row = _Row(proj, weight, post, np.zeros(0, np.int64), shape)
+        row = Row(proj, weight, post, np.zeros(0, np.int64), shape)
     else:
         coo = proj.operator.matrix.tocoo()
-        row = _Row(proj, coo.data, coo.coords[0].astype(np.int64), coo.coords[1].astype(np.int64))
+        row = Row(proj, coo.data, coo.coords[0].astype(np.int64), coo.coords[1].astype(np.int64))
     if context.options.vendor:
         return row
     return replace(row, weight=row.weight * record.factor[pop.name, proj.port][row.post])
 
 
-def _tuned(row: _Row, network: Network, context: Context) -> _Row:
+def _tuned(row: Row, network: Network, context: Context) -> Row:
     return replace(row, weight=tuned_weights(row.weight, row.proj, network, context))
 
 
@@ -134,7 +120,7 @@ def _groups(pop: Population, context: Context) -> NDArray[np.int64]:
     return np.arange(pop.size, dtype=np.int64)
 
 
-def _scale(rows: list[_Row], pop: Population, group: NDArray[np.int64], grid: Grid, context: Context) -> Array:
+def _scale(rows: list[Row], pop: Population, group: NDArray[np.int64], grid: Grid, context: Context) -> Array:
     """Return chip units of v per unit of the network's v, by neuron."""
     options, record = context.options, context.record
     factor = record.factor[pop.name, pop.ports[0].name]
@@ -208,13 +194,13 @@ def _per_drive(scale: Array, factor: Array, pop: Population) -> Array:
     return frozen(scale / factor)
 
 
-def _weight_scale(scale: Array, row: _Row, pop: Population, context: Context) -> Array:
+def _weight_scale(scale: Array, row: Row, pop: Population, context: Context) -> Array:
     """Return chip units per unit of the row's weights, by synapse."""
     per_neuron = scale * context.record.factor[pop.name, row.proj.port] if context.options.vendor else scale
     return np.asarray(per_neuron[row.post])
 
 
-def _rounded(row: _Row, factor: Array, group: NDArray[np.int64], grid: Grid, context: Context) -> Array:
+def _rounded(row: Row, factor: Array, group: NDArray[np.int64], grid: Grid, context: Context) -> Array:
     units = row.weight * factor
     if context.options.scale_rule == "none" and units.size and np.abs(units).max() >= grid.high + 1:
         raise error(
@@ -229,7 +215,7 @@ def _rounded(row: _Row, factor: Array, group: NDArray[np.int64], grid: Grid, con
     return grid.nearest(units)
 
 
-def _quantized(row: _Row, integers: Array, pop: Population, scale: Array, network: Network) -> Quantized:
+def _quantized(row: Row, integers: Array, pop: Population, scale: Array, network: Network) -> Quantized:
     from scipy.sparse import csr_array
 
     kept = integers != 0.0
@@ -250,7 +236,7 @@ def _check_parameters(pop: Population, scale: Array, context: Context) -> None:
         )
 
 
-def _list_loss(row: _Row, fit: TensorFit, scale: Array, group: NDArray[np.int64], application: str, context: Context) -> None:
+def _list_loss(row: Row, fit: TensorFit, scale: Array, group: NDArray[np.int64], application: str, context: Context) -> None:
     if fit.clipped and context.options.scale_rule == "percentile":
         what = f"{fit.clipped:.2%} of the weights are clipped"
         context.warn("NIRHW-W010", what, row.proj.nodes, "scaling by a percentile", "use scaling='error' or a larger percentile")

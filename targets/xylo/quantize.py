@@ -19,6 +19,7 @@ from nirhw.numerics import Grid, least_error_scale, percentile_scale
 from nirhw.operators import Array, frozen
 from nirhw.pipeline import Context
 
+from .compensate import moments_into, rounded_together
 from .drivers import KNOB, driven
 from .knobs import depth, gains
 
@@ -69,10 +70,10 @@ class QuantizeWeights:
         record.shifts.update({"input": 0, "hidden": 0, "readout": 0} | shifts | out_shifts)
         populations, quantized = [], {}
         for name, row in rows.items():
-            scale = _refined({**scales, **out_scales}[name], row, context)
+            scale, integers = _integers({**scales, **out_scales}[name], row, network, context)
             record.scale[name] = scale
             for proj in network.into(name):
-                quantized[proj.name] = _rounded(proj, row.weights[proj.name], scale, row.matrix[proj.name], context)
+                quantized[proj.name] = _listed(proj, row, integers[proj.name], scale, context)
             populations.append(_with_registers(row.pop, scale, context))
         for pop in network.populations.values():
             if pop.role == "relay":
@@ -176,13 +177,14 @@ def _refined(scale: Array, row: _Rows, context: Context) -> Array:
     options, shifts = context.options, context.record.shifts
     if options.scaling == "max" or not row.weights:
         return frozen(scale)
-    stacked = np.concatenate([w / 2.0 ** shifts[row.matrix[n]] for n, w in row.weights.items()], axis=1)
+    stacked = np.concatenate(list(row.weights.values()), axis=1)
+    unit = np.concatenate([np.full(w.shape, 2.0 ** shifts[row.matrix[n]]) for n, w in row.weights.items()], axis=1).ravel()
     neuron = np.repeat(np.arange(scale.size), stacked.shape[1])
     grid = _grid(context)
     if options.scaling == "percentile":
-        wanted = percentile_scale(stacked.ravel(), neuron, scale.size, grid, options.percentile)
+        wanted = percentile_scale(stacked.ravel() / unit, neuron, scale.size, grid, options.percentile)
         return frozen(np.where(np.isfinite(wanted), np.minimum(np.maximum(wanted, scale), row.cap), scale))
-    return frozen(least_error_scale(stacked.ravel(), neuron, scale, grid, row.cap))
+    return frozen(least_error_scale(stacked.ravel(), neuron, scale, grid, row.cap, context.shares, unit))
 
 
 def _grid(context: Context) -> Grid:
@@ -192,12 +194,24 @@ def _grid(context: Context) -> Grid:
     return Grid(lowest, hardware["weight_max"], truncate=context.options.rounding == "truncate")
 
 
-def _rounded(proj: Projection, weights: Array, scale: Array, matrix: str, context: Context) -> Quantized:
+def _integers(start: Array, row: _Rows, network: Network, context: Context) -> tuple[Array, dict[str, Array]]:
+    """Return scale and integers by projection, from the scale that clips nothing."""
+    grid = _grid(context)
+    units = {n: 2.0 ** context.record.shifts[matrix] for n, matrix in row.matrix.items()}
+    scale = _refined(start, row, context)
+    if context.activity is not None and not grid.truncate and row.weights:
+        moments = moments_into(network, row.pop, context.activity, context)
+        if moments is not None:
+            scale, integers = rounded_together(row.pop, row.weights, units, scale, row.cap, grid, moments, context)
+            return frozen(scale), integers
+    return scale, {n: grid.nearest(w * scale[:, None] / units[n]) for n, w in row.weights.items()}
+
+
+def _listed(proj: Projection, row: _Rows, integers: Array, scale: Array, context: Context) -> Quantized:
     from scipy.sparse import csr_array
 
-    shift = context.record.shifts[matrix]
-    integers = _grid(context).nearest(weights * scale[:, None] / 2.0**shift)
-    fit = tensor_fit(proj.name, proj.nodes, weights, integers, scale[:, None], shift)
+    shift = context.record.shifts[row.matrix[proj.name]]
+    fit = tensor_fit(proj.name, proj.nodes, row.weights[proj.name], integers, scale[:, None], shift)
     context.record.tensors.append(fit)
     if np.isfinite(fit.sqnr_db):
         context.deviate("rounded", "weights", proj.nodes, f"8-bit weights: {fit.phrase}")

@@ -38,6 +38,17 @@ def test_a_calibrated_model_is_written(net: Path) -> None:
     assert nirhw.load(net.with_name("m.nirhw")).report.data["calibration"]["knobs"] == found["knobs"]
 
 
+def test_level_2_takes_spikes_and_no_budget(net: Path) -> None:
+    x = str(net.with_name("x.npz"))
+    done = compiled(net, "--level", "2", "--calibration", x)
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)["report"]
+    assert found["recorded"]["search_samples"] == 8
+    assert "calibration" not in found
+    assert compiled(net, "--level", "2", "--calibration", x, "--budget", "20").exit_code == 2
+    assert compiled(net, "--level", "2").exit_code == 0
+
+
 def test_a_budget_in_seconds_ends_and_says_what_it_gives_up(net: Path) -> None:
     done = compiled(net, "--calibration", str(net.with_name("x.npz")), "--budget", "0.5s")
     assert done.exit_code == 0, done.output

