@@ -16,7 +16,6 @@ from nirhw.hardware import load_hardware
 from nirhw.network import Integrator, Network
 from nirhw.nir_reader import Semantics, read_network
 from nirhw.numerics import FINE_FACTORS, RANGE_FACTORS
-from nirhw.operators import frozen
 from nirhw.pipeline import PASS_STAGES, Context, Pass, Target, Tuning
 from nirhw.registry import extra_passes, find_target
 from nirhw.report.model import build_report
@@ -168,7 +167,9 @@ def _fit(
     def recorded(activity: Activity | None, tuning: Tuning) -> Emulated:
         return candidates[activity is not None].lowered(tuning, activity)
 
-    level2 = fit_to_record(meaning, recorded, halves, effort.seed, family.trims, alone=effort.level == SEARCHED)
+    # a conversion that is literally a vendor's has no knobs, and takes no trims
+    trims = family.trims and bool(candidates[False].knobs)
+    level2 = fit_to_record(meaning, recorded, halves, effort.seed, trims, alone=effort.level == SEARCHED)
     context.activity, context.tuning = level2.activity, level2.tuning
     sections = {"recorded": level2.to_dict()}
     list_recorded(level2, meaning, context)
@@ -178,7 +179,7 @@ def _fit(
         def lower(tuning: Tuning) -> Emulated:
             return chosen.lowered(tuning, level2.activity)
 
-        level3 = calibrate(meaning, chosen.knobs, family.trims, lower, samples, effort.budget, effort.seed, progress)
+        level3 = calibrate(meaning, chosen.knobs, trims, lower, samples, effort.budget, effort.seed, progress)
         context.tuning = level3.tuning
         list_calibration(level3, meaning, context)
         sections["calibration"] = level3.to_dict()
@@ -223,14 +224,10 @@ class _Candidates:
 
 
 def _trimmed(network: Network, tuning: Tuning) -> Network:
-    """Return the network with the constant drives that calibration found."""
-    changed = []
-    for name, trims in tuning.trims.items():
-        pop = network.populations[name]
-        assert pop.membrane is not None and pop.threshold is not None  # it spikes
-        leak = frozen(pop.membrane.leak + trims * pop.threshold)
-        changed.append(replace(pop, membrane=replace(pop.membrane, leak=leak)))
-    return network.with_populations(changed) if changed else network
+    """Return the network with the trims that calibration found."""
+    return (
+        network.with_populations(t.applied(network.populations[n]) for n, t in tuning.trims.items()) if tuning.trims else network
+    )
 
 
 def _branch(context: Context, tuning: Tuning) -> Context:

@@ -8,16 +8,16 @@ and the functions that make, check and run a configuration.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from nirhw.calibration.knobs import Knob
 from nirhw.diagnostics import Deviation, DeviationClass, Diagnostic, error, error_of
 from nirhw.fits import DriveFit
 from nirhw.hardware import Hardware
-from nirhw.network import Network
+from nirhw.network import Network, Population
 from nirhw.numerics import RANGE_FACTORS
-from nirhw.operators import Array
+from nirhw.operators import Array, frozen
 
 if TYPE_CHECKING:
     from nirhw.calibration.activity import Activity
@@ -31,18 +31,37 @@ PASS_STAGES = ("canonicalize", "legalize", "fit", "structure", "quantize", "part
 
 
 @dataclass(frozen=True, eq=False)
+class Trim:
+    """Small changes of a population's neurons, by which their firing rates are brought to those of the float network.
+
+    Attributes:
+        drive: constant drive of the membrane a step, in thresholds, ``(neurons,)``.
+        factor: on the threshold, ``(neurons,)``.
+    """
+
+    drive: Array
+    factor: Array
+
+    def applied(self, pop: Population) -> Population:
+        """Return a spiking population with the trim."""
+        assert pop.membrane is not None and pop.threshold is not None  # it spikes
+        leak = frozen(pop.membrane.leak + self.drive * pop.threshold)
+        return replace(pop, membrane=replace(pop.membrane, leak=leak), threshold=frozen(pop.threshold * self.factor))
+
+
+@dataclass(frozen=True, eq=False)
 class Tuning:
     """What calibration turned, and what it recorded of the float network to turn it.
 
     Attributes:
         knobs: value by knob of the target; absent ones have their default.
-        trims: constant drive of the membrane a step, in thresholds, by population, ``(neurons,)``.
+        trims: by population.
         overshoot: mean membrane of the float network at a spike, in thresholds, by population, ``(neurons,)``.
         bursts: what the chip's neurons emit beyond one spike a step, mean over steps, by population, ``(neurons,)``.
     """
 
     knobs: Mapping[str, float] = field(default_factory=dict)
-    trims: Mapping[str, Array] = field(default_factory=dict)
+    trims: Mapping[str, Trim] = field(default_factory=dict)
     overshoot: Mapping[str, Array] = field(default_factory=dict)
     bursts: Mapping[str, Array] = field(default_factory=dict)
 
@@ -130,7 +149,7 @@ class Target:
         config_type: class of the configuration, with ``to_dict`` and ``from_dict``.
         knobs: ``(network, context) -> knobs`` that calibration may turn, for a legalized network; None where the target
             cannot be calibrated.
-        trims: whether its neurons take constant drives of their own, so that calibration may trim their rates.
+        trims: whether its neurons take constant drives and thresholds of their own, so that calibration may trim their rates.
         placement: fields of the record that the stages from ``partition`` on fill, which calibration keeps instead of running
             them again; empty where they are quick and depend on the weights.
         properties: ``(canonical network, network after all passes, context) -> properties`` of the chip that

@@ -29,7 +29,7 @@ from .knobs import Knob, defaults, starts, to_point, to_values
 from .objective import Objective, Score, evidence_of
 from .samples import FEWEST, Samples, halves
 from .search import STEPS, search
-from .trim import ROUNDS, Firing, Observed, spiking, trim
+from .trim import ROUNDS, Firing, Observed, spiking, trim, trim_rows
 
 #: samples that the float network runs at once
 CHUNK = 64
@@ -45,9 +45,9 @@ TURNS = (0.5, 1.0)
 #: first steps of a search around trims that fit, in widths of the cube
 NEAR = (0.05, 0.02)
 #: rounds of trims on each rung of a ladder, and what a higher rung must gain to be worth its cost
-RUNG_ROUNDS, WORTH = 5, 0.01
-#: most of the budget that a ladder may take
-LADDERS = 0.25
+RUNG_ROUNDS, WORTH = 9, 0.01
+#: most of the budget that trims may take in a turn, and a ladder
+TRIMS, LADDERS = 0.1, 0.25
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ class Calibration:
             "float_accuracy": {n: asdict(s) for n, s in self.float_accuracy.items()},
             "error_of_change": self.gain_error,
             "knobs": turned,
-            "trims": [_trim_row(name, trims) for name, trims in self.tuning.trims.items()],
+            "trims": trim_rows(self.tuning),
             "sensitivity": dict(self.sensitivity),
         }
 
@@ -302,7 +302,7 @@ class _Hunt:
 
     def _trim(self, firing: Firing) -> None:
         begin = replace(self.best, overshoot=firing.overshoot)
-        self._rounds(begin, firing, ROUNDS)
+        self._rounds(begin, firing, min(ROUNDS, round(TRIMS * self.budget)))
 
     def _rounds(self, begin: Tuning, firing: Firing, rounds: int) -> tuple[Tuning, Score]:
         """Return the best of some rounds of trims."""
@@ -418,10 +418,6 @@ class _Trial:
         for name, score in zip(names, self.batch(candidates), strict=True):
             lost[name] = max(lost.get(name, 0.0), hits - score.hits)
         return lost
-
-
-def _trim_row(name: str, trims: Array) -> dict[str, Any]:
-    return {"population": name, "smallest": float(trims.min(initial=0.0)), "largest": float(trims.max(initial=0.0))}
 
 
 def _joint(decided: Mapping[str, Ints]) -> Ints:

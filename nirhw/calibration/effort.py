@@ -82,7 +82,7 @@ def list_recorded(found: Recorded, network: Network, context: Context) -> None:
 
 def trims_phrase(tuning: Tuning) -> str:
     """Return what trims do."""
-    return f"constant drives that bring {', '.join(tuning.trims)} to the float network's firing rates"
+    return f"constant drives or thresholds that bring {', '.join(tuning.trims)} to the float network's firing rates"
 
 
 def list_calibration(found: Calibration, network: Network, context: Context) -> None:

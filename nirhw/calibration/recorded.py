@@ -21,7 +21,7 @@ from .activity import Activity
 from .driver import CHUNK, Check, Emulated, chip_evidence, effect_of, judged, observe, split
 from .objective import Objective, Score
 from .samples import Samples
-from .trim import Firing, Observed, trim
+from .trim import Firing, Observed, trim, trim_rows
 
 #: returns the emulator for an activity to round for, and a tuning; may raise NirhwError
 LowerRecorded = Callable[[Activity | None, Tuning], Emulated]
@@ -34,14 +34,11 @@ class RateFit:
     Attributes:
         population: name.
         before, after: mean difference of the neurons' rates, as a share of the mean rate; without and with trims.
-        low, high: smallest and largest trim, in thresholds a step.
     """
 
     population: str
     before: float
     after: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +82,7 @@ class Recorded:
             "target": "labels" if self.by_labels else "decisions of the float network",
             "compensated": self.activity is not None,
             "rates": [asdict(r) for r in self.rates],
+            "trims": trim_rows(self.tuning),
             "search_samples": self.samples[0],
             "check_samples": self.samples[1],
             "search_hits_before": self.search_before.hits,
@@ -253,6 +251,5 @@ class _Bench:
         """Yield how the rates of each population come out."""
         wanted = self.firing.rates(plain.observed.lags)
         for name, rates in wanted.items():
-            trims = best.tuning.trims.get(name, np.zeros(1))
             gaps = (np.abs(t.observed.rates[name] - rates).sum() / max(float(rates.sum()), 1e-12) for t in (plain, best))
-            yield RateFit(name, *map(float, gaps), float(trims.min()), float(trims.max()))
+            yield RateFit(name, *map(float, gaps))

@@ -1,4 +1,4 @@
-"""Trims: one constant drive a neuron, found by matching the firing rates of chip and float network.
+"""Trims: constant drives or thresholds of single neurons, found by matching the firing rates of chip and float network.
 
 A rate is the mean of many thousand steps, so a trim is well determined by few samples where a searched parameter of a neuron
 would only fit noise.  What trims make up for: truncation in the chip's states, rounded weights and time constants, several
@@ -9,19 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 
 from nirhw.emulation.result import States
 from nirhw.network import Network
 from nirhw.operators import Array
-from nirhw.pipeline import Tuning
+from nirhw.pipeline import Trim, Tuning
 from nirhw.reference import run_reference
 
 from .samples import Samples
 
 #: rounds of emulation and correction
-ROUNDS = 12
+ROUNDS = 24
 #: change of the resting level, in thresholds, for an e-fold of rate, and the largest in one round
 STEP, MOST = 0.3, 0.5
 #: spikes a step that count as silence
@@ -103,16 +104,26 @@ class Observed:
         return cls(rates, bursts, lags)
 
 
-def corrected(trims: Mapping[str, Array], network: Network, wanted: Rates, got: Rates) -> dict[str, Array]:
-    """Return trims after one round: up where a neuron fires too rarely, down where too often; zero where there were none."""
+def corrected(
+    trims: Mapping[str, Trim], network: Network, wanted: Rates, got: Rates, by: Literal["drive", "factor"]
+) -> dict[str, Trim]:
+    """Return trims after one round, with another drive or threshold: neurons that fire too rarely are helped, others held back.
+
+    Neurons of a map are trimmed together: by channel, or, as kernels are shared, all by one factor on the threshold.
+    """
     new = {}
     for name in got:
-        membrane = network.populations[name].membrane
-        assert membrane is not None  # it spikes
-        missing = np.log((wanted[name] + SILENCE) / (got[name] + SILENCE))
+        pop = network.populations[name]
+        assert pop.membrane is not None  # it spikes
+        rows = 1 if pop.size == 0 else pop.size if len(pop.shape) < 2 else pop.shape[0] if by == "drive" else 1
+        mean_wanted, mean_got = (r[name].reshape(rows, -1).mean(axis=1) for r in (wanted, got))
+        missing = np.repeat(np.log((mean_wanted + SILENCE) / (mean_got + SILENCE)), pop.size // rows)
+        step = np.clip(STEP * missing, -MOST, MOST)
+        old = trims.get(name) or Trim(np.zeros(pop.size), np.ones(pop.size))
         # a drive d lifts the resting level by d / (1 - decay)
-        leak = np.maximum(1.0 - membrane.decay, SILENCE)
-        new[name] = trims.get(name, 0.0) + leak * np.clip(STEP * missing, -MOST, MOST)
+        leak = np.maximum(1.0 - pop.membrane.decay, SILENCE)
+        change = {"drive": old.drive + leak * step} if by == "drive" else {"factor": old.factor * np.exp(-step)}
+        new[name] = replace(old, **change)
     return new
 
 
@@ -121,6 +132,9 @@ def trim(
 ) -> None:
     """Judge ``start`` and, round by round, candidates whose rates come nearer to those that are wanted.
 
+    One half of the rounds follows rates by constant drives, which make up for pushes, the other half, from ``start`` again, by
+    thresholds, which make up for gains.
+
     Args:
         start: tuning to begin with.
         network: the float network.
@@ -128,9 +142,24 @@ def trim(
         judge: returns what a candidate does, and keeps the best; None of one that cannot be lowered.
         rounds: candidates, ``start`` included.
     """
-    tried = start
-    for _ in range(rounds):
-        got = judge(tried)
-        if got is None:
-            return
-        tried = replace(tried, trims=corrected(tried.trims, network, firing.rates(got.lags), got.rates))
+    first = judge(start) if rounds else None
+    ways: tuple[Literal["drive", "factor"], ...] = ("drive", "factor")
+    for by, number in zip(ways, (rounds // 2, (rounds - 1) // 2), strict=True):
+        tried, got = start, first
+        for _ in range(number):
+            if got is None:
+                break
+            tried = replace(tried, trims=corrected(tried.trims, network, firing.rates(got.lags), got.rates, by))
+            got = judge(tried)
+
+
+def trim_rows(tuning: Tuning) -> list[dict[str, Any]]:
+    """Return rows of the report: smallest and largest drive, in thresholds a step, and factor on thresholds, by population."""
+    return [
+        {
+            "population": name,
+            "drive": [float(t.drive.min()), float(t.drive.max())],
+            "factor": [float(t.factor.min()), float(t.factor.max())],
+        }
+        for name, t in tuning.trims.items()
+    ]

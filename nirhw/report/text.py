@@ -157,11 +157,15 @@ def _recorded_blocks(found: Mapping[str, Any]) -> Iterable[Any]:
         f"judged on {found['check_samples']} other samples"
     )
     yield from _check_lines(found)
-    rows = [
-        (printable(r["population"], 40), f"{r['before']:.1%}", f"{r['after']:.1%}", f"{r['low']:.3g}..{r['high']:.3g}")
-        for r in found["rates"]
-    ]
-    yield table("Firing rates against the float network", ("population", "off before", "off", "trims, thresholds a step"), rows)
+    rows = [(printable(r["population"], 40), f"{r['before']:.1%}", f"{r['after']:.1%}") for r in found["rates"]]
+    yield table("Firing rates against the float network", ("population", "off before", "off"), rows)
+    yield from _trim_blocks(found["trims"])
+
+
+def _trim_blocks(trims: Iterable[Mapping[str, Any]]) -> Iterable[Any]:
+    rows = [(printable(t["population"], 40), *(f"{t[k][0]:.3g}..{t[k][1]:.3g}" for k in ("drive", "factor"))) for t in trims]
+    if rows:
+        yield table("Trims of neurons", ("population", "drive, thresholds a step", "threshold times"), rows)
 
 
 def _check_lines(found: Mapping[str, Any]) -> Iterable[str]:

@@ -16,7 +16,7 @@ from nirhw.compiler import BACK_STAGES, _branch, _run
 from nirhw.emulation.result import Run
 from nirhw.hardware import load_hardware
 from nirhw.nir_reader import Semantics, read_network
-from nirhw.pipeline import Context
+from nirhw.pipeline import Context, Tuning
 from nirhw.registry import find_target
 from tests import builders as b
 
@@ -39,7 +39,7 @@ class Bench:
         return self.family.knobs(self.network, self.context)
 
     def lowered(self, tuning: Mapping[str, float]) -> tuple[Any, dict[str, Any]]:
-        trial = _branch(self.context, tuning)
+        trial = _branch(self.context, Tuning(tuning))
         config, io_map = self.family.lower(_run(BACK_STAGES, self.network, trial, self.family, None, None), trial)
         assert not self.family.check(config, io_map, self.context.hardware)
         return config, io_map

@@ -132,8 +132,8 @@ def test_rates_come_nearer_where_the_chip_resets_harder() -> None:
     strong = b.chain(6, 3, w=b.linear(12, 6, 1, 0.3, 0.5), n=b.lif(12), w2=b.linear(3, 12, 2, 0.2, 0.2), o=b.lif(3))
     model = nirhw.compile(strong, "loihi2", level=2, calibration=samples(6), **SUBTRACT)
     rates = {r["population"]: r for r in model.report.data["recorded"]["rates"]}
-    assert rates["n"]["after"] < 0.8 * rates["n"]["before"]
-    assert rates["n"]["high"] > 0
+    assert rates["n"]["after"] < 0.9 * rates["n"]["before"]
+    assert model.report.data["recorded"]["trims"]
 
 
 @pytest.mark.parametrize("target", ["xylo", "spinnaker2", "loihi2"])

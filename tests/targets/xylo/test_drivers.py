@@ -17,17 +17,18 @@ from tests import builders as b
 from tests.targets.xylo.tuned import legalized, lowered
 
 HIDDEN = 14
+WORD = (-32768, 32767)
 
 
 def recurrent(seed: int, bias: bool = False) -> nir.NIRGraph:
     """Return a recurrent network that bursts."""
     random = np.random.default_rng(seed)
-    first = random.normal(0.5, 0.6, (HIDDEN, 4))
+    first = random.normal(0.4, 0.4, (HIDDEN, 4))
     nodes = {
         "fc1": nir.Affine(first, random.normal(0, 0.1, HIDDEN)) if bias else nir.Linear(first),
         "hid": b.cubalif(HIDDEN, tau_syn=random.uniform(2, 5), tau_mem=random.uniform(4, 12)),
-        "rec": nir.Linear(random.normal(-0.3, 0.4, (HIDDEN, HIDDEN))),
-        "fc2": nir.Linear(random.normal(0.1, 0.6, (3, HIDDEN))),
+        "rec": nir.Linear(random.normal(-0.15, 0.15, (HIDDEN, HIDDEN))),
+        "fc2": nir.Linear(random.normal(0.1, 0.3, (3, HIDDEN))),
         "last": b.cubalif(3),
     }
     edges = [("in", "fc1"), ("fc1", "hid"), ("hid", "rec"), ("rec", "hid"), ("hid", "fc2"), ("fc2", "last"), ("last", "out")]
@@ -41,7 +42,7 @@ def drivers(count: int, bursts: np.ndarray) -> Tuning:
 def capped(config: XyloConfiguration, ids: np.ndarray, counts: np.ndarray, held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return hidden and output spikes of a configuration whose drivers are left out and whose held neurons emit one spike at most.
 
-    Plain integers without saturation: what drivers should come to.
+    Plain integers, of which only membranes saturate: what drivers should come to.
     """
     n, out = config.hidden.neurons, config.readout.neurons
     keep = np.flatnonzero(n.alias_target == NO_ALIAS)
@@ -62,10 +63,10 @@ def capped(config: XyloConfiguration, ids: np.ndarray, counts: np.ndarray, held:
     for row in counts:
         i = decayed(i + row @ w_in + sent @ w_rec, n.i_syn_decay[keep])
         io = decayed(io + sent @ w_out, out.i_syn_decay)
-        v = decayed(v, n.v_mem_decay[keep]) + i + n.v_mem_bias[keep]
+        v = np.clip(decayed(v, n.v_mem_decay[keep]) + i + n.v_mem_bias[keep], *WORD)
         sent = np.clip(v // n.threshold[keep], 0, cap)
         v = v - sent * n.threshold[keep]
-        vo = decayed(vo, out.v_mem_decay) + io + out.v_mem_bias
+        vo = np.clip(decayed(vo, out.v_mem_decay) + io + out.v_mem_bias, *WORD)
         fired = vo >= out.threshold
         vo = vo - fired * out.threshold
         hidden.append(sent[[place[int(k)] for k in ids]])
@@ -84,7 +85,7 @@ def test_driven_neurons_emit_one_spike_and_nothing_else_changes(seed: int) -> No
     counts = (random.random((120, 4)) < 0.4).astype(np.int64)
     run = device.run({"in": counts[None]}, {"hid": "hid"}, None, 1)
     trace = XyloEmulator(config).run(counts[None], count=True)
-    assert not trace.saturations_i.any() and not trace.saturations_v.any()  # which the plain integers do not know
+    assert not trace.saturations_i.any()  # which the plain integers do not know
     hidden, outputs = capped(config, io_map["populations"]["hid"]["ids"], counts, held)
     spikes = run.states["hid"]["spikes"][0]
     assert spikes[:, held].max() == 1
