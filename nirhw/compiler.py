@@ -168,7 +168,7 @@ def _fit(
         return candidates[activity is not None].lowered(tuning, activity)
 
     # a conversion that is literally a vendor's has no knobs, and takes no trims
-    trims = family.trims and bool(candidates[False].knobs)
+    trims = family.trims if candidates[False].knobs else ()
     level2 = fit_to_record(meaning, recorded, halves, effort.seed, trims, alone=effort.level == SEARCHED)
     context.activity, context.tuning = level2.activity, level2.tuning
     sections = {"recorded": level2.to_dict()}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from nirhw.calibration.knobs import Knob
 from nirhw.diagnostics import Deviation, DeviationClass, Diagnostic, error, error_of
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 #: in this order, for all targets
 STAGES = ("read", "canonicalize", "legalize", "fit", "structure", "quantize", "partition", "place", "lower", "verify")
 PASS_STAGES = ("canonicalize", "legalize", "fit", "structure", "quantize", "partition", "place")
+
+
+TrimWay = Literal["drive", "factor"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +152,7 @@ class Target:
         config_type: class of the configuration, with ``to_dict`` and ``from_dict``.
         knobs: ``(network, context) -> knobs`` that calibration may turn, for a legalized network; None where the target
             cannot be calibrated.
-        trims: whether its neurons take constant drives and thresholds of their own, so that calibration may trim their rates.
+        trims: what of its neurons calibration may trim, one after the other, so that they fire as in the float network.
         placement: fields of the record that the stages from ``partition`` on fill, which calibration keeps instead of running
             them again; empty where they are quick and depend on the weights.
         properties: ``(canonical network, network after all passes, context) -> properties`` of the chip that
@@ -168,7 +171,7 @@ class Target:
     report: Callable[[Any, Mapping[str, Any], Hardware, Any], dict[str, Any]]
     config_type: Any
     knobs: Callable[[Network, Context], tuple[Knob, ...]] | None = None
-    trims: bool = False
+    trims: tuple[TrimWay, ...] = ()
     placement: tuple[str, ...] = ()
     level_options: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     properties: Callable[[Network, Network, Context], tuple[Property, ...]] | None = None

@@ -22,7 +22,7 @@ from nirhw.emulation.parallel import processors
 from nirhw.fidelity import Share
 from nirhw.network import Ints, Network
 from nirhw.operators import Array
-from nirhw.pipeline import Device, Tuning
+from nirhw.pipeline import Device, TrimWay, Tuning
 from nirhw.reference import run_reference
 
 from .knobs import Knob, defaults, starts, to_point, to_values
@@ -181,7 +181,7 @@ def samples_of(network: Network, spikes: Any, labels: Any, peak: int | None) -> 
 def calibrate(
     network: Network,
     knobs: tuple[Knob, ...],
-    trims: bool,
+    trims: tuple[TrimWay, ...],
     lower: Lower,
     samples: Samples,
     budget: int,
@@ -193,7 +193,7 @@ def calibrate(
     Args:
         network: the float network.
         knobs: what may be turned; none leaves the default, which is judged all the same.
-        trims: whether the target takes trims.
+        trims: what of neurons may be trimmed.
         lower: makes a candidate's emulator; called from several threads.
         samples: calibration data.
         budget: evaluations of candidates, the default included; the nudges that measure sensitivity come on top.
@@ -212,7 +212,7 @@ def calibrate(
     objective = Objective.of({n: e[chosen] for n, e in reference.items()}, searched.labels)
     start = Tuning(defaults(knobs))
     trial = _Trial(knobs, lower, searched, objective, names, network)
-    hunt = _Hunt(trial, budget, seed, watch, start, trial.score(start, strict=True))
+    hunt = _Hunt(trial, trims, budget, seed, watch, start, trial.score(start, strict=True))
     first = hunt.score
     hunt.run(Firing.of(network, searched, CHUNK) if trims and budget > 1 else None)
     # the best of many is a little better by chance alone
@@ -259,6 +259,7 @@ class _Hunt:
 
     Attributes:
         trial: judges candidates.
+        trims: what of neurons may be trimmed.
         budget, seed: of the hunt.
         watch: told of its progress.
         best, score: the best candidate so far.
@@ -267,6 +268,7 @@ class _Hunt:
     """
 
     trial: _Trial
+    trims: tuple[TrimWay, ...]
     budget: int
     seed: int
     watch: Watch | None
@@ -317,7 +319,7 @@ class _Hunt:
             self._tell()
             return observed
 
-        trim(begin, self.trial.network, firing, judge, min(rounds, self.budget - self.evaluations))
+        trim(begin, self.trial.network, firing, judge, self.trims, min(rounds, self.budget - self.evaluations))
         return best, top
 
     def _climb_ladders(self, firing: Firing) -> None:

@@ -15,7 +15,7 @@ from nirhw.diagnostics import NirhwError
 from nirhw.fidelity import Share
 from nirhw.network import Ints, Network
 from nirhw.operators import Array
-from nirhw.pipeline import Tuning
+from nirhw.pipeline import TrimWay, Tuning
 
 from .activity import Activity
 from .driver import CHUNK, Check, Emulated, chip_evidence, effect_of, judged, observe, split
@@ -145,7 +145,9 @@ class Split:
         return judged(self.wanted, self.wanted, self.samples.picked(self.held)).accuracy
 
 
-def fit_to_record(network: Network, lower: LowerRecorded, halves: Split, seed: int, trims: bool, alone: bool) -> Recorded:
+def fit_to_record(
+    network: Network, lower: LowerRecorded, halves: Split, seed: int, trims: tuple[TrimWay, ...], alone: bool
+) -> Recorded:
     """Return how weights and trims fit the activity that the float network shows on the search half.
 
     Weights are rounded for the activity, which always lowers the error of the drive, unless the decisions say clearly that this
@@ -157,7 +159,7 @@ def fit_to_record(network: Network, lower: LowerRecorded, halves: Split, seed: i
         lower: makes the emulator of a candidate.
         halves: calibration data.
         seed: for the report.
-        trims: whether the target takes trims.
+        trims: what of neurons may be trimmed.
         alone: whether no search follows, which finds trims of its own.
 
     Raises:
@@ -166,7 +168,7 @@ def fit_to_record(network: Network, lower: LowerRecorded, halves: Split, seed: i
     searched = halves.searched
     activity = Activity.recorded(network, searched.counts)
     firing = Firing.of(network, searched, CHUNK)
-    bench = _Bench(network, lower, searched, halves.objective, firing, trims and alone)
+    bench = _Bench(network, lower, searched, halves.objective, firing, trims if alone else ())
     plain = bench.tried(None, Tuning())
     assert plain is not None  # an error of the default is raised
     rounded = bench.tried(activity, Tuning())
@@ -218,7 +220,7 @@ class _Bench:
     searched: Samples
     objective: Objective
     firing: Firing
-    trims: bool
+    trims: tuple[TrimWay, ...]
 
     def tried(self, activity: Activity | None, tuning: Tuning) -> _Tried | None:
         """Return a candidate, None where it cannot be lowered; the default raises why."""
@@ -244,7 +246,7 @@ class _Bench:
                 best = found
             return None if found is None else found.observed
 
-        trim(Tuning(overshoot=self.firing.overshoot), self.network, self.firing, judge)
+        trim(Tuning(overshoot=self.firing.overshoot), self.network, self.firing, judge, self.trims)
         return best
 
     def rate_fits(self, plain: _Tried, best: _Tried) -> Iterator[RateFit]:

@@ -9,20 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from nirhw.emulation.result import States
 from nirhw.network import Network
 from nirhw.operators import Array
-from nirhw.pipeline import Trim, Tuning
+from nirhw.pipeline import Trim, TrimWay, Tuning
 from nirhw.reference import run_reference
 
 from .samples import Samples
 
 #: rounds of emulation and correction
-ROUNDS = 24
+ROUNDS = 16
 #: change of the resting level, in thresholds, for an e-fold of rate, and the largest in one round
 STEP, MOST = 0.3, 0.5
 #: spikes a step that count as silence
@@ -104,9 +104,7 @@ class Observed:
         return cls(rates, bursts, lags)
 
 
-def corrected(
-    trims: Mapping[str, Trim], network: Network, wanted: Rates, got: Rates, by: Literal["drive", "factor"]
-) -> dict[str, Trim]:
+def corrected(trims: Mapping[str, Trim], network: Network, wanted: Rates, got: Rates, by: TrimWay) -> dict[str, Trim]:
     """Return trims after one round, with another drive or threshold: neurons that fire too rarely are helped, others held back.
 
     Neurons of a map are trimmed together: by channel, or, as kernels are shared, all by one factor on the threshold.
@@ -128,25 +126,30 @@ def corrected(
 
 
 def trim(
-    start: Tuning, network: Network, firing: Firing, judge: Callable[[Tuning], Observed | None], rounds: int = ROUNDS
+    start: Tuning,
+    network: Network,
+    firing: Firing,
+    judge: Callable[[Tuning], Observed | None],
+    ways: tuple[TrimWay, ...],
+    rounds: int = ROUNDS,
 ) -> None:
     """Judge ``start`` and, round by round, candidates whose rates come nearer to those that are wanted.
 
-    One half of the rounds follows rates by constant drives, which make up for pushes, the other half, from ``start`` again, by
-    thresholds, which make up for gains.
+    Constant drives make up for pushes, such as truncation, and factors on thresholds for gains, such as rounded weights; each way
+    begins at ``start``.
 
     Args:
         start: tuning to begin with.
         network: the float network.
         firing: how it fires.
         judge: returns what a candidate does, and keeps the best; None of one that cannot be lowered.
+        ways: what is trimmed.
         rounds: candidates, ``start`` included.
     """
     first = judge(start) if rounds else None
-    ways: tuple[Literal["drive", "factor"], ...] = ("drive", "factor")
-    for by, number in zip(ways, (rounds // 2, (rounds - 1) // 2), strict=True):
+    for by in ways:
         tried, got = start, first
-        for _ in range(number):
+        for _ in range((rounds - 1) // len(ways)):
             if got is None:
                 break
             tried = replace(tried, trims=corrected(tried.trims, network, firing.rates(got.lags), got.rates, by))

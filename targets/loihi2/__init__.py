@@ -59,7 +59,7 @@ TARGET = Target(
     report=resources,
     config_type=Loihi2Configuration,
     knobs=knobs,
-    trims=True,
+    trims=("drive", "factor"),
     level_options={0: {"scaling": "max", "ranges": 1}},
     properties=properties,
 )

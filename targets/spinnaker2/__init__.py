@@ -55,7 +55,7 @@ TARGET = Target(
     report=resources,
     config_type=SpiNNaker2Configuration,
     knobs=knobs,
-    trims=True,
+    trims=("drive", "factor"),
     level_options={0: {"scaling": "max"}},
     properties=properties,
 )

@@ -59,7 +59,7 @@ TARGET = Target(
     report=resources,
     config_type=XyloConfiguration,
     knobs=knobs,
-    trims=True,
+    trims=("drive",),
     properties=properties,
     level_options={0: {"scaling": "max"}},
 )
