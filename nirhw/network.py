@@ -33,7 +33,7 @@ from nirhw.operators import Array, Operator, Shape, size_of
 Reset = Literal["value", "zero", "subtract", "none"]
 Integrator = Literal["euler", "exact", "exponential"]
 Signal = Literal["spike", "count", "graded", "analog"]
-Role = Literal["network", "relay", "bias"]
+Role = Literal["network", "relay", "bias", "driver"]
 Rule = Literal["input", "spiking", "analog", "sum"]
 Ints = NDArray[np.int64]
 

@@ -56,7 +56,7 @@ def largest_by_row(weights: Array, row: NDArray[np.int64], rows: int) -> Array:
 
 def max_scale(weights: Array, row: NDArray[np.int64], rows: int, grid: Grid) -> Array:
     """Return the scale by row at which its largest weight meets the end of the grid; infinite where all weights are 0."""
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", over="ignore"):
         return np.asarray(grid.largest / largest_by_row(weights, row, rows))
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nirhw.diagnostics import error
 from nirhw.emulation.inputs import as_counts, populations_named
@@ -20,7 +21,7 @@ from nirhw.operators import Array
 
 Progress = Callable[[int, int], None]
 #: told of a spiking population, in every step: its name, its membranes before the reset and which fired, ``[batch, neuron]``
-Probe = Callable[[str, Array, Array], None]
+Probe = Callable[[str, Array, NDArray[np.bool_]], None]
 
 
 @dataclass

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nirhw.emulation.result import States
 from nirhw.network import Network
@@ -52,7 +53,7 @@ class Firing:
         rows: dict[str, list[Array]] = {n: [] for n in names}
         level = {n: np.zeros(network.populations[n].size) for n in names}
 
-        def probe(name: str, membrane: Array, fired: Array) -> None:
+        def probe(name: str, membrane: Array, fired: NDArray[np.bool_]) -> None:
             rows[name].append(fired.sum(axis=0, dtype=np.float64))
             level[name] += (membrane * fired).sum(axis=0)
 

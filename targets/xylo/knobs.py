@@ -71,7 +71,7 @@ def gains(proj: Projection, weights: Array, network: Network, context: Context) 
     factors = [context.tuned(f"gain.{name}", 1.0) for name in names]
     if len(factors) == 1:
         return np.asarray(factors[0])
-    up, down = factors
+    up, down = np.asarray(factors[0]), factors[1]
     if context.options.gain == "area" and np.any(weights > 0) and _bursts(network, network.populations[proj.target]):
         held = driven(network.populations[proj.source], context)
         up = up * np.where(held, 1.0, LOOP_SHARE)

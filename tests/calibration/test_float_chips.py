@@ -170,9 +170,9 @@ def samples(number: int = 48) -> np.ndarray:
 def test_calibration_compiles_what_it_found_and_says_so(chip: str, options: dict[str, Any]) -> None:
     arguments: dict[str, Any] = {"dt": b.DT, "reset": "subtract", "options": options}
     plain = nirhw.compile(recurrent(), chip, **arguments)
-    model = nirhw.compile(recurrent(), chip, calibration=samples(160), budget=60, **arguments)
+    model = nirhw.compile(recurrent(), chip, calibration=samples(160), budget=120, **arguments)
     found = model.report.data["calibration"]
-    assert found["evaluations"] == 60 and found["search_value"] > found["search_value_before"]
+    assert found["evaluations"] == 120 and found["search_value"] > found["search_value_before"]
     both = (found["search_hits"] + found["check"]["agreement"]["out"]["value"]) / 2
     agreement = model.fidelity(samples(160)).agreement
     assert agreement is not None and agreement.value == pytest.approx(both)
@@ -180,7 +180,7 @@ def test_calibration_compiles_what_it_found_and_says_so(chip: str, options: dict
     once = nirhw.compile(recurrent(), chip, calibration=samples(160), budget=1, **arguments)
     if not once.report.data["recorded"]["compensated"]:
         assert once.config.to_json() == plain.config.to_json()
-    again = nirhw.compile(recurrent(), chip, calibration=samples(160), budget=60, **arguments)
+    again = nirhw.compile(recurrent(), chip, calibration=samples(160), budget=120, **arguments)
     assert again.to_bytes() == model.to_bytes()
 
 

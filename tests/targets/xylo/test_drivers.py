@@ -136,7 +136,7 @@ def test_calibration_takes_drivers_where_they_pay() -> None:
     values = []
     for option in ("never", "auto"):
         model = nirhw.compile(
-            recurrent(3), "xylo", dt=b.DT, reset="subtract", calibration=spikes, budget=120, options={"drivers": option}
+            recurrent(10), "xylo", dt=b.DT, reset="subtract", calibration=spikes, budget=200, options={"drivers": option}
         )
         found = model.report.data["calibration"]
         values.append(found["search_value"])
