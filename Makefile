@@ -27,8 +27,7 @@ PACKAGES := nirhw passes targets hw_configs
 VENV := .venv/bin
 # stamps: older than pyproject.toml, or of another xylosim, means set up again
 ENV := .venv/.installed
-ROCKPOOL_ENV := .venv-rockpool/.installed-$(ROCKPOOL)
-ORACLES := .venv-xylosim/.installed-$(XYLOSIM) .venv-sinabs/.installed-$(SINABS) .venv-lava/.installed-$(LAVA)
+ORACLES := .venv-xylosim/.installed-$(XYLOSIM) .venv-sinabs/.installed-$(SINABS) .venv-lava/.installed-$(LAVA) .venv-rockpool/.installed-$(ROCKPOOL)
 PIP_FLAGS := -qq --disable-pip-version-check
 
 export NIRHW_XYLOSIM_PYTHON ?= $(CURDIR)/.venv-xylosim/bin/python
@@ -62,11 +61,11 @@ lint: $(ENV)
 	@ln -s $(addprefix ../../../,$(filter-out %/__pycache__,$(wildcard nirhw/*)) $(filter-out nirhw,$(PACKAGES))) build/typing/nirhw
 	$(VENV)/mypy
 
-benchmarks: $(ENV) $(ORACLES) $(ROCKPOOL_ENV)
+benchmarks: $(ENV) $(ORACLES)
 	@set -e; for script in tests/benchmarks/*.py; do echo "== $$script"; $(VENV)/python $$script; done
 
 ACCURACY_ARGS ?=
-accuracy: $(ENV) .venv-sinabs/.installed-$(SINABS) $(ROCKPOOL_ENV)
+accuracy: $(ENV) $(ORACLES)
 	$(VENV)/python tests/benchmarks/accuracy.py $(ACCURACY_ARGS)
 
 clean:
