@@ -14,6 +14,7 @@ from .check import check
 from .config import XyloConfiguration
 from .drivers import AddDrivers
 from .fit import FitTimeConstants
+from .hold import AddHolds, ChooseHeld
 from .knobs import knobs
 from .legalize import AssignLayers, CheckRules
 from .lower import lower
@@ -36,8 +37,8 @@ def _passes(options: XyloOptions) -> Mapping[str, tuple[Pass, ...]]:
         "canonicalize": CANONICALIZE,
         "legalize": (AssignLayers(), CheckRules()),
         "fit": (FitTimeConstants(),),
-        "structure": (MergeParallel(), AlignDelays()),
-        "quantize": (QuantizeWeights(), AddBiasNeurons(), AddDrivers()),
+        "structure": (MergeParallel(), AlignDelays(), ChooseHeld()),
+        "quantize": (QuantizeWeights(), AddHolds(), AddBiasNeurons(), AddDrivers()),
         "place": (PlaceNeurons(),),
     }
 

@@ -11,14 +11,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from nirhw.fits import time_constant_fits
-from nirhw.network import Ints, Network, Population, Port
+from nirhw.network import Ints, Network, Population, Port, Projection
 from nirhw.operators import Array, frozen
 from nirhw.pipeline import Context
 
+from .kernels import TOLERATED, WORTH, Split, kept, one_synapse_error, two_synapses
 from .knobs import drive
 
 #: code of a synapse that should not filter at all: code 0 would kill it
 SHORTEST_SYNAPSE = 1
+#: ends the names of the ports and projections of a second synapse
+SECOND = "~2"
 
 
 @dataclass(frozen=True)
@@ -28,13 +31,23 @@ class FitTimeConstants:
     The code is the power of two nearest in ratio to the area under the wanted kernel, ``1 / (1 - decay)`` steps.  The gain makes
     up for decay before use exactly, and for the rounding of a time constant by the square root of the ratio of areas: half way
     between equal peak and equal area.  An unfiltered input keeps its area.
+
+    A hidden neuron with a free second synapse takes both where together they answer an event much more like the network's neuron
+    than one does (:mod:`.kernels`).  A connection holds a weight for either, so this costs no fan-out.
     """
 
     name: str = "fit-time-constants"
 
     def apply(self, network: Network, context: Context) -> Network:
-        """Set ``codes``; fill ``record.factor``, ``record.constant`` and ``record.times``."""
-        return network.with_populations(_fitted(pop, context) for pop in network.populations.values() if pop.membrane is not None)
+        """Set ``codes``, add second synapses; fill ``record.factor``, ``.constant``, ``.times``, ``.kernels`` and ``.splits``."""
+        members = [pop for pop in network.populations.values() if pop.membrane is not None]
+        fitted = network.with_populations(_fitted(pop, context) for pop in members)
+        seconds = [_through_second(p) for p in network.projections if (p.target, p.port) in context.record.splits]
+        return replace(fitted, projections=(*fitted.projections, *seconds))
+
+
+def _through_second(proj: Projection) -> Projection:
+    return replace(proj, name=proj.name + SECOND, port=proj.port + SECOND)
 
 
 def area_of(decay: Array) -> Array:
@@ -49,6 +62,15 @@ def nearest_code(area: Array, lowest: int, highest: int) -> Ints:
         return np.clip(np.rint(np.log2(np.minimum(area, 2.0**40))), lowest, highest).astype(np.int64)
 
 
+@dataclass(frozen=True, eq=False)
+class _Tap:
+    """A synapse of the chip: decay code, and gain of its response in the wanted one's place; ``(size,)`` each."""
+
+    port: Port
+    code: Ints
+    gain: Array
+
+
 def _fitted(pop: Population, context: Context) -> Population:
     membrane, record = pop.membrane, context.record
     assert membrane is not None  # the caller's condition
@@ -60,11 +82,16 @@ def _fitted(pop: Population, context: Context) -> Population:
     with np.errstate(invalid="ignore"):
         ratio = np.where(np.isfinite(wanted), wanted / 2.0**code, 1.0)
     codes: dict[str, Ints] = {"v_mem_decay": code}
+    ports: list[Port] = []
     constant = membrane.leak.copy()
     for port in pop.ports:
-        syn = _synapse_code(pop, port, context)
-        codes[f"i_syn_decay:{port.name}"] = syn
-        record.factor[pop.name, port.name] = _factor(port, membrane.gain, syn, ratio, context.options.gain)
+        for tap in _taps(pop, port, code, ratio, context):
+            ports.append(tap.port)
+            codes[f"i_syn_decay:{tap.port.name}"] = tap.code
+            plain = port.gain * membrane.gain
+            record.factor[pop.name, tap.port.name] = frozen(
+                plain if context.options.gain == "none" else plain * tap.gain / kept(tap.code)
+            )
         synaptic_area = 1.0 if port.decay is None else area_of(port.decay)
         biased = context.tuned(f"bias.{where}", 1.0)
         constant = constant + biased * membrane.gain * port.gain * port.bias * synaptic_area
@@ -75,13 +102,51 @@ def _fitted(pop: Population, context: Context) -> Population:
                 pop.nodes,
                 "a bias enters the membrane at once instead of through its synapse; equal after the synapse has settled",
             )
-    fitted = replace(pop, codes={**pop.codes, **codes})
+    fitted = replace(pop, codes={**pop.codes, **codes}, ports=tuple(ports))
     record.constant[pop.name] = drive(fitted, constant * ratio, context)
     return fitted
 
 
+def _taps(pop: Population, port: Port, membrane_code: Ints, ratio: Array, context: Context) -> list[_Tap]:
+    """Return the synapses that stand for a port."""
+    code = _synapse_code(pop, port, context)
+    # an unfiltered input keeps the area of one event
+    gain = np.sqrt(ratio) / 2.0**code if not _filters(port) else np.sqrt(ratio * area_of(port.decay) / 2.0**code)
+    split = _split(pop, port, membrane_code, code, gain, context)
+    if split is None:
+        return [_Tap(port, code, gain)]
+    context.record.splits[pop.name, port.name] = split
+    first = replace(port, gain=frozen(port.gain * split.gains[0]), decay=frozen(kept(split.codes[0])))
+    second = replace(port, name=port.name + SECOND, gain=frozen(port.gain * split.gains[1]), decay=frozen(kept(split.codes[1])))
+    return [_Tap(first, split.codes[0], split.gains[0]), _Tap(second, split.codes[1], split.gains[1])]
+
+
+def _filters(port: Port) -> bool:
+    return port.decay is not None and bool(np.any(port.decay))
+
+
+def _split(pop: Population, port: Port, membrane_code: Ints, code: Ints, gain: Array, context: Context) -> Split | None:
+    """Return how two synapses stand for a port, each neuron's second one silent where it is not worth it; None where all are.
+
+    Fill ``record.kernels``, for one synapse too.
+    """
+    assert pop.membrane is not None
+    if not _filters(port):
+        return None
+    assert port.decay is not None
+    one = one_synapse_error(port.decay, pop.membrane.decay, code, membrane_code)
+    free = context.record.layer[pop.name] == "hidden" and len(pop.ports) < context.hardware["hidden_synapses"]
+    split = None
+    if free and context.options.synapses == "auto" and context.options.gain == "area":
+        highest = context.hardware["decay_max"]
+        two = two_synapses(port.decay, pop.membrane.decay, membrane_code, SHORTEST_SYNAPSE, highest)
+        worth = (one > TOLERATED) & (two.error < WORTH * one)
+        split = two.where(worth, code, gain, one) if np.any(worth) else None
+    return split
+
+
 def _synapse_code(pop: Population, port: Port, context: Context) -> Ints:
-    if port.decay is None or not np.any(port.decay):
+    if not _filters(port):
         context.deviate(
             "rounded",
             "synapse-not-instant",
@@ -89,22 +154,11 @@ def _synapse_code(pop: Population, port: Port, context: Context) -> Ints:
             "the shortest synapse of the chip keeps half of its current a step, where the network wants none kept",
         )
         return np.full(pop.size, SHORTEST_SYNAPSE, np.int64)
+    assert port.decay is not None
     wanted = area_of(port.decay)
     code = nearest_code(wanted, SHORTEST_SYNAPSE, context.hardware["decay_max"])
     _record_fit(context, pop, "tau_syn" if len(pop.ports) == 1 else f"tau_syn of {port.name}", wanted, code)
     return code
-
-
-def _factor(port: Port, membrane_gain: Array, syn: Ints, ratio: Array, gain: str) -> Array:
-    """Return chip weight units (at scale 1) per unit of weight in the network."""
-    plain = port.gain * membrane_gain
-    if gain == "none":
-        return frozen(plain)
-    kept = 1.0 - 2.0**-syn
-    if port.decay is None or not np.any(port.decay):
-        # kernel w/2, w/4, ... sums to w * (2 ** code - 1): keep the area
-        return frozen(plain / (2.0**syn - 1.0) * np.sqrt(ratio))
-    return frozen(plain / kept * np.sqrt(ratio * area_of(port.decay) / 2.0**syn))
 
 
 def _record_fit(context: Context, pop: Population, quantity: str, wanted: Array, code: Ints) -> None:

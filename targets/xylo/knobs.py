@@ -16,6 +16,7 @@ from nirhw.operators import Array
 from nirhw.pipeline import Context
 
 from .drivers import driven, driver_knob
+from .kernels import kept, nearest_multiple
 
 #: layers whose neurons have registers
 LAYERS = ("hidden", "output")
@@ -74,6 +75,8 @@ def gains(proj: Projection, weights: Array, network: Network, context: Context) 
     up, down = np.asarray(factors[0]), factors[1]
     if context.options.gain == "area" and np.any(weights > 0) and _bursts(network, network.populations[proj.target]):
         held = driven(network.populations[proj.source], context)
+        if proj.source in context.record.reach:
+            held = held | (context.record.reach[proj.source] > 0)
         up = up * np.where(held, 1.0, LOOP_SHARE)
         if not np.all(held):
             context.deviate(
@@ -104,8 +107,11 @@ def depth(pop: Population, context: Context) -> Array | float:
     """
     if pop.rule != "spiking":
         return 1.0
-    base = 1.0 if pop.reset == "subtract" else context.tuning.overshoot.get(pop.name, HARD_RESET)
-    return np.minimum(base * context.tuned(f"depth.{context.record.layer[pop.name]}", 1.0), DEEPEST)
+    assert pop.membrane is not None  # it spikes
+    base = np.asarray(1.0 if pop.reset == "subtract" else context.tuning.overshoot.get(pop.name, HARD_RESET))
+    # what was taken off fades as fast as the code says: the multiple that is nearest to fading as it should
+    faded = base * nearest_multiple(pop.membrane.decay, kept(pop.codes["v_mem_decay"]))
+    return np.minimum(faded * context.tuned(f"depth.{context.record.layer[pop.name]}", 1.0), DEEPEST)
 
 
 def drive(pop: Population, constant: Array, context: Context) -> Array:
@@ -118,6 +124,8 @@ def drive(pop: Population, constant: Array, context: Context) -> Array:
     if pop.threshold is None:
         return constant
     lifted = (depth(pop, context) - 1.0) * pop.threshold * 2.0 ** -pop.codes["v_mem_decay"]
+    if pop.name in context.record.reach:
+        lifted = np.where(context.record.reach[pop.name] > 0, 0.0, lifted)
     return np.asarray(constant + lifted + context.tuned(f"offset.{where}", 0.0) * pop.threshold)
 
 

@@ -42,7 +42,7 @@ def _configuration(network: Network, context: Context) -> XyloConfiguration:
         synapse = [p.name for p in network.populations[proj.target].ports].index(proj.port)
         weight = proj.quantized.weight.tocoo()
         target = matrices[matrix_of(proj, record.layer), synapse]
-        target[ids[proj.source][weight.coords[1]], ids[proj.target][weight.coords[0]]] = weight.data
+        target[ids[proj.source][weight.coords[1]], ids[proj.target][weight.coords[0]]] += weight.data
     columns = min(n_hidden, context.hardware["input_reach"])
     rows = min(n_hidden, context.hardware["output_reach"])
     hidden = _hidden_columns(network, context, n_hidden)

@@ -13,6 +13,8 @@ from nirhw.network import Ints
 from nirhw.operators import Array
 from nirhw.options import option
 
+from .kernels import Split
+
 
 @dataclass(frozen=True)
 class XyloOptions:
@@ -29,6 +31,16 @@ class XyloOptions:
         "area",
         "make up for decay before use, rounded time constants and several spikes a step, or leave weights alone",
         choices=("area", "none"),
+    )
+    synapses: str = option(
+        "auto",
+        "a second synapse of hidden neurons, where both answer an event more like the network's neuron than one, or only one",
+        choices=("auto", "one"),
+    )
+    bursts: str = option(
+        "hold",
+        "keep neurons to one spike a step by a deep reset that gives back, where relays fit; or allow several",
+        choices=("hold", "allow"),
     )
     align: str = option(
         "auto",
@@ -56,6 +68,8 @@ class XyloRecord:
         scale: chip units of membrane per unit of v, by population, ``(size,)``.
         shifts: weight shift by matrix: "input", "hidden", "readout".
         times, tensors: fits, for the report.
+        splits: how two synapses stand for one, by population and port.
+        reach: threshold register of held neurons beyond their threshold, in thresholds, by population, ``(size,)``.
         drives: population and its neurons that a population of drivers serves, by the drivers' name.
         delays: wanted delays and the relays they took, for the report.
         hidden_ids, output_ids, channels: chip neuron or channel by population, ``(size,)``.
@@ -69,6 +83,8 @@ class XyloRecord:
     shifts: dict[str, int] = field(default_factory=dict)
     times: list[TimeConstantFit] = field(default_factory=list)
     tensors: list[TensorFit] = field(default_factory=list)
+    splits: dict[tuple[str, str], Split] = field(default_factory=dict)
+    reach: dict[str, Array] = field(default_factory=dict)
     drives: dict[str, tuple[str, Ints]] = field(default_factory=dict)
     delays: list[dict[str, Any]] = field(default_factory=list)
     hidden_ids: dict[str, Ints] = field(default_factory=dict)

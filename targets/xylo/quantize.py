@@ -21,11 +21,12 @@ from nirhw.pipeline import Context
 
 from .compensate import moments_into, rounded_together
 from .drivers import KNOB, driven
+from .fit import SECOND
 from .knobs import depth, gains
 
 STATE_MAX = 32767
 #: the membrane may reach the threshold plus this many times a step in which all sources fire at once
-PEAK_STEPS = 2.0
+PEAK_STEPS = 4.0
 #: a relay of an input needs weights of both matrices in proportion
 RELAY_SHIFT_SPREAD = 5
 
@@ -122,7 +123,9 @@ def _rows(network: Network, pop: Population, context: Context) -> _Rows:
         reach = (burst * 2.0**syn + constant) * 2.0 ** np.minimum(pop.codes["v_mem_decay"], 8) + 1e-12
         cap = (STATE_MAX - 1) / reach
     else:
-        cap = (STATE_MAX - 1) / (depth(pop, context) * pop.threshold + PEAK_STEPS * burst + constant + 1e-12)
+        reach = record.reach.get(pop.name, np.zeros(pop.size))
+        register = np.maximum(depth(pop, context), np.where(reach > 0, 1.0 + reach, 0.0)) * pop.threshold
+        cap = (STATE_MAX - 1) / (register + PEAK_STEPS * burst + constant + 1e-12)
     settled = 2.0 ** pop.codes[f"i_syn_decay:{pop.ports[0].name}"] - 1.0
     bias_matrix = "readout" if record.layer[pop.name] == "output" else "hidden"
     return _Rows(pop, weights, matrix, largest, spread, count, cap, bias_matrix, constant / settled)
@@ -204,7 +207,23 @@ def _integers(start: Array, row: _Rows, network: Network, context: Context) -> t
         if moments is not None:
             scale, integers = rounded_together(row.pop, row.weights, units, scale, row.cap, grid, moments, context)
             return frozen(scale), integers
-    return scale, {n: grid.nearest(w * scale[:, None] / units[n]) for n, w in row.weights.items()}
+    return scale, _rounded(row, network, scale, units, grid, context)
+
+
+def _rounded(
+    row: _Rows, network: Network, scale: Array, units: dict[str, float], grid: Grid, context: Context
+) -> dict[str, Array]:
+    """Return the nearest integers; the faster of two synapses makes up for what is lost on the slower one."""
+    wanted = dict(row.weights)
+    for slow in network.into(row.pop.name):
+        split = context.record.splits.get((row.pop.name, slow.port.removesuffix(SECOND)))
+        if split is None or not slow.port.endswith(SECOND):
+            continue
+        fast = next(p for p in network.into(row.pop.name) if p.source == slow.source and p.port + SECOND == slow.port)
+        values = wanted[slow.name]
+        lost = values - grid.nearest(values * scale[:, None] / units[slow.name]) * units[slow.name] / scale[:, None]
+        wanted[fast.name] = wanted[fast.name] + split.carried[:, None] * lost
+    return {n: grid.nearest(w * scale[:, None] / units[n]) for n, w in wanted.items()}
 
 
 def _listed(proj: Projection, row: _Rows, integers: Array, scale: Array, context: Context) -> Quantized:

@@ -1,0 +1,338 @@
+"""Held neurons: one spike a step where the chip would send one for each threshold in the membrane.
+
+A neuron sends as many spikes as its threshold register fits into its membrane.  A held neuron has a register of several
+thresholds and a constant drive that lifts its resting level by the difference, so that it fires at the level at which it should,
+and once: a second spike would take a whole register more.  The spike takes off too much; what is too much comes back in the next
+step, through synapses of the neuron onto itself.  In the step after that a relay takes their current away again, so that they act
+in one step and leave nothing behind.
+
+At the first step membranes are at 0 and not at the lifted level.  A starter, a neuron that fires once, lifts them all; a clock,
+which always fires, keeps it silent from then on.
+
+Cost: a relay for each held neuron, four connections, a few events at each of its spikes; two events a step for starter and clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nirhw.network import Ints, Membrane, Network, Population, Port, Projection, Quantized, Role
+from nirhw.operators import Array, Sparse, frozen
+from nirhw.pipeline import Context
+
+from .kernels import kept
+from .knobs import depth
+
+PREFIX = "~hold:"
+CLOCK, START, START_RELAY = f"{PREFIX}clock", f"{PREFIX}start", f"{PREFIX}start~1"
+#: register beyond the threshold, in thresholds: a share of the largest rise within a step, and at most so many
+SHARE, FARTHEST = 0.5, 8.0
+#: a neuron is held where its few strongest sources, firing in every step, lift it by so many thresholds a step
+FEW, RISE = 2, 4.0
+#: starters whose events add up to a neuron's kick
+KICKS = 2
+#: connections that a held neuron needs of its own: onto itself and its relay
+OWN_TARGETS = 2
+
+
+@dataclass(frozen=True)
+class ChooseHeld:
+    """Find neurons that may send several spikes a step, and hold them where relays and connections suffice."""
+
+    name: str = "choose-held"
+
+    def apply(self, network: Network, context: Context) -> Network:
+        """Fill ``record.reach``: register beyond the threshold by population, in thresholds, 0 for a neuron that is not held."""
+        if context.options.bursts == "allow":
+            return network
+        layer, wanted = context.record.layer, {}
+        for pop in network.populations.values():
+            if pop.rule == "spiking" and pop.role == "network" and layer[pop.name] == "hidden":
+                reach = np.where(_free_targets(network, pop, context), _reach(network, pop), 0.0)
+                if np.any(reach):
+                    wanted[pop.name] = reach
+        neurons = sum(int(np.count_nonzero(r)) for r in wanted.values())
+        if neurons and _fits(network, neurons, context):
+            context.record.reach.update(wanted)
+        return network
+
+
+def _reach(network: Network, pop: Population) -> Array:
+    """Return the register beyond the threshold, in thresholds, ``(neurons,)``; 0 where bursts are rare."""
+    assert pop.membrane is not None and pop.threshold is not None  # it spikes
+    rises = []
+    for way in network.into(pop.name):
+        port = pop.port(way.port)
+        with np.errstate(divide="ignore"):
+            area = 1.0 if port.decay is None else np.minimum(1.0 / (1.0 - port.decay), 1e6)
+        gain = np.abs(port.gain) * area * pop.membrane.gain / np.maximum(pop.threshold, 1e-300)
+        rises.append(np.maximum(way.operator.matrix.toarray(), 0.0) * gain[:, None])
+    sources = np.sort(np.concatenate(rises, axis=1), axis=1)
+    often = (sources[:, -FEW:].sum(axis=1) >= RISE) & (pop.threshold > 0)
+    return np.where(often, np.clip(SHARE * sources.sum(axis=1), 1.0, FARTHEST), 0.0)
+
+
+def _free_targets(network: Network, pop: Population, context: Context) -> NDArray[np.bool_]:
+    """Return which neurons have connections left."""
+    used = np.zeros(pop.size, np.int64)
+    pairs: dict[str, Array] = {}
+    for way in network.out_of(pop.name):
+        if context.record.layer[way.target] == "hidden":
+            matrix = abs(way.operator.matrix)
+            pairs[way.target] = pairs[way.target] + matrix if way.target in pairs else matrix
+    for matrix in pairs.values():
+        used += np.asarray((matrix != 0).sum(axis=0)).ravel()
+    return np.asarray(used + OWN_TARGETS <= context.hardware["fan_out"])
+
+
+def _serves(context: Context) -> int:
+    """Return how many neurons a clock or starter serves, besides the starters or its relay."""
+    return int(context.hardware["fan_out"]) - KICKS
+
+
+def _groups(neurons: int, context: Context) -> int:
+    return -(-neurons // _serves(context))
+
+
+def _fits(network: Network, neurons: int, context: Context) -> bool:
+    """Return whether so many neurons can be held: room for relays, also between what takes input and what feeds outputs."""
+    hardware, layer = context.hardware, context.record.layer
+    hidden = [p for p in network.populations.values() if layer[p.name] == "hidden"]
+    added = neurons + (1 + 2 * KICKS) * _groups(neurons, context)
+    total = sum(p.size for p in hidden) + added
+    pairs = sum(
+        w.operator.matrix.nnz for w in network.projections if layer[w.source] == "hidden" and layer[w.target] == "hidden"
+    )
+    takes = sum(p.size for p in hidden if any(layer[w.source] == "input" for w in network.into(p.name)))
+    both = sum(
+        p.size
+        for p in hidden
+        if any(layer[w.source] == "input" for w in network.into(p.name))
+        and any(layer[w.target] == "output" for w in network.out_of(p.name))
+    )
+    order = not both or (both + max(total - hardware["input_reach"], 0) <= hardware["output_reach"] and takes <= total)
+    return bool(
+        total <= hardware["hidden_neurons"]
+        and pairs + 4 * neurons + 3 * added <= hardware["recurrent_pairs"]
+        and (total - min(total, hardware["input_reach"]) <= hardware["output_reach"] - both if both else order)
+    )
+
+
+@dataclass(frozen=True)
+class AddHolds:
+    """Give held neurons their registers, drives, synapses onto themselves and relays, and all of them clocks and starters."""
+
+    name: str = "add-holds"
+
+    def apply(self, network: Network, context: Context) -> Network:
+        """Return the quantized network with held neurons."""
+        record = context.record
+        populations, projections = dict(network.populations), list(network.projections)
+        held: list[_Held] = []
+        for name, reach in record.reach.items():
+            pop, chosen = populations[name], np.flatnonzero(reach)
+            one = _held(pop, chosen, reach[chosen], _own_weights(network, pop, chosen), context)
+            populations[name] = one.population
+            relay = _relay(f"{PREFIX}{name}", chosen.size, context)
+            populations[relay.name] = relay
+            projections += _loops(one, relay, context)
+            held.append(one)
+            context.deviate(
+                "rounded",
+                "held-neurons",
+                pop.nodes,
+                f"{chosen.size} neurons are held to one spike a step: a deep reset gives back in the next step what it takes too "
+                "much; none of them fires in the first step",
+            )
+        if not held:
+            return network
+        made, wires = _started(held, context)
+        return replace(network, populations={**populations, **made}, projections=(*projections, *wires))
+
+
+@dataclass(frozen=True, eq=False)
+class _Held:
+    """A population whose held neurons have their registers.
+
+    Attributes:
+        population: registers set.
+        chosen: its held neurons.
+        own: weights onto themselves, by port.
+        clock: weight of the clock on the fastest port, for the part of the drive that no register holds.
+        kick: impulse in the step after the first that brings the membrane to its lifted level, chip units.
+    """
+
+    population: Population
+    chosen: Ints
+    own: dict[str, Ints]
+    clock: Ints
+    kick: Array
+
+    def code(self, port: str) -> Ints:
+        """Return the decay codes of a port's synapses, ``(chosen,)``."""
+        return np.asarray(self.population.codes[f"i_syn_decay:{port}"][self.chosen])
+
+    @property
+    def ports(self) -> list[str]:
+        """Ports, those with slower synapses first."""
+        return sorted((p.name for p in self.population.ports), key=lambda n: -int(self.code(n).max(initial=0)))
+
+    def left(self, port: str, weight: Ints) -> Ints:
+        """Return what a step leaves of the current of events of ``weight``, a multiple of ``2 ** code``."""
+        return np.asarray(weight - weight // 2 ** self.code(port))
+
+    def impulse(self, wanted: Array, room: Mapping[str, Ints], shift: int) -> dict[str, Ints]:
+        """Return weights by port that come nearest to an impulse in one step, chip units, each at most ``room``.
+
+        Weights are multiples of ``2 ** code``: what they leave has to be taken away in whole numbers.
+        """
+        weights, rest = {}, np.maximum(wanted, 0.0)
+        for name in self.ports:
+            cell = 2 ** self.code(name)
+            unit = 2.0**shift * (cell - 1.0)
+            share = rest / unit
+            count = np.minimum(np.rint(share) if name == self.ports[-1] else np.floor(share + 1e-9), room[name] // cell)
+            weights[name] = (count * cell).astype(np.int64)
+            rest = rest - count * unit
+        return weights
+
+
+def _own_weights(network: Network, pop: Population, chosen: Ints) -> dict[str, Ints]:
+    """Return the weight of each chosen neuron onto itself that it has already, by port."""
+    found = {port.name: np.zeros(chosen.size, np.int64) for port in pop.ports}
+    for way in network.into(pop.name):
+        if way.source == pop.name:
+            assert way.quantized is not None  # the pass follows the quantizer
+            found[way.port] = found[way.port] + np.asarray(way.quantized.weight.diagonal())[chosen]
+    return found
+
+
+def _held(pop: Population, chosen: Ints, reach: Array, own: dict[str, Ints], context: Context) -> _Held:
+    record, hardware = context.record, context.hardware
+    assert pop.threshold is not None  # it spikes
+    shift, scale = record.shifts["hidden"], record.scale[pop.name][chosen]
+    code = pop.codes["v_mem_decay"][chosen]
+    membrane = kept(code)
+    unit = np.floor(pop.threshold[chosen] * scale) + 1.0
+    off = np.broadcast_to(depth(pop, context), (pop.size,))[chosen] * pop.threshold[chosen] * scale
+    blank = _Held(pop, chosen, {}, np.zeros(chosen.size, np.int64), np.zeros(chosen.size))
+    room = {n: hardware["weight_max"] - np.maximum(w, 0) for n, w in own.items()}
+    # the register may be as deep as what comes back can make up for
+    back = sum((room[n] // 2 ** blank.code(n)) * (2.0**shift * (2.0 ** blank.code(n) - 1.0)) for n in blank.ports)
+    most = np.minimum(back / membrane + off - unit, hardware["threshold_max"] - unit)
+    drive = np.maximum(np.minimum(np.rint(reach * unit / 2.0**code), np.floor(most / 2.0**code)), 0.0)
+    level = drive * 2.0**code
+    weights = blank.impulse((unit + level - off) * membrane, room, shift)
+    threshold, bias = pop.codes["threshold"].copy(), pop.codes["v_mem_bias"].copy()
+    # decays round down, which pushes a membrane that is never near 0 up by half a unit a step
+    threshold[chosen] = unit + level + (2 ** code - 1) // 2
+    constant = np.rint(record.constant[pop.name][chosen] * scale)
+    current = 2.0**shift * (2.0 ** blank.code(blank.ports[-1]) - 1.0)
+    clock = np.where(np.abs(constant + drive) > hardware["bias_max"], np.rint(drive / current), 0.0)
+    clock = np.minimum(clock, hardware["weight_max"]).astype(np.int64)
+    rest = drive - clock * current
+    bias[chosen] = constant + rest
+    codes = {**pop.codes, "threshold": threshold, "v_mem_bias": bias}
+    return _Held(replace(pop, codes=codes), chosen, weights, clock, (level - rest) * membrane)
+
+
+def _loops(held: _Held, relay: Population, context: Context) -> Iterator[Projection]:
+    pop, chosen, everyone = held.population, held.chosen, np.arange(held.chosen.size)
+    yield _wire(pop, relay, "in", chosen, everyone, np.full(chosen.size, 2), context)
+    yield _wire(relay, relay, "in", everyone, everyone, np.full(chosen.size, -1), context)
+    for name, weight in held.own.items():
+        yield _wire(pop, pop, name, chosen, chosen, weight, context)
+        yield _wire(relay, pop, name, everyone, chosen, -held.left(name, weight), context)
+
+
+def _started(held: Sequence[_Held], context: Context) -> tuple[dict[str, Population], list[Projection]]:
+    """Return clocks, starters and their relays, and their synapses; each serves as many neurons as its fan-out allows."""
+    hardware, shift = context.hardware, context.record.shifts["hidden"]
+    groups = _groups(sum(h.chosen.size for h in held), context)
+    clock, start = _always_firing(CLOCK, groups), _always_firing(START, KICKS * groups)
+    relay = _relay(START_RELAY, KICKS * groups, context)
+    for made in (clock, start):
+        context.record.layer[made.name], context.record.lag[made.name] = "hidden", 0
+    every = np.arange(KICKS * groups)
+    wires = [
+        _wire(clock, start, "in", every // KICKS, every, np.full(every.size, -2), context),
+        _wire(start, relay, "in", every, every, np.full(every.size, 2), context),
+        _wire(relay, relay, "in", every, every, np.full(every.size, -1), context),
+    ]
+    first = 0
+    for one in held:
+        group = (first + np.arange(one.chosen.size)) // _serves(context)
+        first += one.chosen.size
+        fastest = one.ports[-1]
+        # the clock's current is at its steady level from the first event on
+        steady = one.clock * (2 ** one.code(fastest) - 1)
+        wires.append(_wire(clock, one.population, fastest, group, one.chosen, one.clock, context))
+        room = {n: np.full(one.chosen.size, KICKS * hardware["weight_max"]) for n in one.ports}
+        room[fastest] = np.maximum(room[fastest] - steady, 0)
+        for name, weight in one.impulse(one.kick, room, shift).items():
+            whole = weight + steady if name == fastest else weight
+            for kick in range(KICKS):
+                source = KICKS * group + kick
+                wires.append(_wire(start, one.population, name, source, one.chosen, _part(whole, kick), context, kick))
+                taken = _part(-one.left(name, weight), kick)
+                wires.append(_wire(relay, one.population, name, source, one.chosen, taken, context, kick))
+    return {p.name: p for p in (clock, start, relay)}, wires
+
+
+def _part(whole: Ints, part: int) -> Ints:
+    """Return one of ``KICKS`` nearly equal parts."""
+    return np.asarray((whole + part) // KICKS)
+
+
+def _wire(
+    source: Population, target: Population, port: str, pre: Ints, post: Ints, weight: Ints, context: Context, part: int = 0
+) -> Projection:
+    from scipy.sparse import csr_array
+
+    shift = context.record.shifts["hidden"]
+    integers = csr_array((weight.astype(np.int64), (post, pre)), shape=(target.size, source.size))
+    integers.eliminate_zeros()
+    scale = context.record.scale.get(target.name, np.ones(target.size))
+    drive = csr_array(integers.astype(np.float64) * 2.0**shift / scale[:, None])
+    return Projection(
+        f"{PREFIX}{source.name}->{target.name}:{port}#{part}",
+        source.name,
+        target.name,
+        port,
+        Sparse((source.size,), target.shape, weight=drive),
+        frozen(1, np.int64),
+        nodes=target.nodes,
+        quantized=Quantized(integers, shift, scale),
+    )
+
+
+def _relay(name: str, size: int, context: Context) -> Population:
+    """Return neurons that repeat each spike one step later, given a weight of 2 and one of -1 onto themselves."""
+    context.record.layer[name], context.record.lag[name] = "hidden", 0
+    return _made(name, size, "relay", threshold=2 ** context.record.shifts["hidden"], bias=0)
+
+
+def _always_firing(name: str, size: int) -> Population:
+    return _made(name, size, "bias", threshold=1, bias=1)
+
+
+def _made(name: str, size: int, role: Role, threshold: int, bias: int) -> Population:
+    zero, one, ones = frozen(np.zeros(size)), frozen(np.ones(size)), np.ones(size, np.int64)
+    codes = {"v_mem_decay": 0 * ones, "i_syn_decay:in": ones, "threshold": threshold * ones, "v_mem_bias": bias * ones}
+    return Population(
+        name,
+        (size,),
+        "spiking",
+        "count",
+        (Port("in", one, zero),),
+        Membrane(zero, one, zero, zero),
+        threshold=frozen(np.full(size, 0.5)),
+        v_reset=zero,
+        reset="zero",
+        role=role,
+        codes=codes,
+    )

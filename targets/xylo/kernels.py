@@ -1,0 +1,106 @@
+"""The response of a neuron to one event, and the codes and gains that imitate a wanted one best.
+
+A synapse that keeps ``a`` of its current a step and a membrane that keeps ``b`` answer an event with ``(b ** (n + 1) - a ** (n +
+1)) / (b - a)`` after ``n`` steps: the complete homogeneous polynomial ``h_n(a, b)``.  Sums of products of two such responses have
+a closed form, Cauchy's identity, so no response is ever written out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from numpy.typing import NDArray
+
+from nirhw.network import Ints
+from nirhw.operators import Array
+
+#: weight of the error of rounded weights, as a share of the response: keeps gains from cancelling each other
+NOISE = 1e-4
+#: a response that never fades counts as one that keeps this share
+FADES = 1.0 - 2.0**-15
+#: a second synapse is worth its weights where it takes the error below this share of that of one synapse, and one is off by more
+#: than so much
+WORTH, TOLERATED = 0.5, 0.02
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Two synapses that stand for one, by neuron.
+
+    Attributes:
+        codes: decay codes, ``[synapse, neuron]``, the faster one first.
+        gains: factors on the response of each, ``[synapse, neuron]``.
+        error: root mean square error of the response, as a share of the wanted one, ``(neurons,)``.
+    """
+
+    codes: Ints
+    gains: Array
+    error: Array
+
+    @property
+    def shares(self) -> Array:
+        """Part of the area under the response that comes through each synapse, ``[synapse, neuron]``."""
+        area = self.gains * 2.0**self.codes
+        return np.asarray(area / area.sum(axis=0))
+
+    def where(self, worth: NDArray[np.bool_], code: Ints, gain: Array, error: Array) -> Split:
+        """Return this split for some neurons and, for the others, one synapse with a code, a gain and an error of its own."""
+        codes = np.where(worth, self.codes, np.stack([code, self.codes[1]]))
+        gains = np.where(worth, self.gains, np.stack([gain, np.zeros(gain.size)]))
+        return Split(codes, gains, np.where(worth, self.error, error))
+
+    @property
+    def carried(self) -> Array:
+        """Change of the faster synapse's gain that makes up for one of the slower synapse's, ``(neurons,)``: equal areas."""
+        return np.asarray(2.0 ** (self.codes[1] - self.codes[0]))
+
+
+def inner(a: Array, b: Array, c: Array, d: Array) -> Array:
+    """Return the sum over all steps of the responses of (a, b) times those of (c, d); all below 1."""
+    return np.asarray((1.0 - a * b * c * d) / ((1.0 - a * c) * (1.0 - a * d) * (1.0 - b * c) * (1.0 - b * d)))
+
+
+def kept(code: Ints) -> Array:
+    """Return the share of a state that a decay code keeps a step."""
+    return np.asarray(1.0 - 2.0 ** -code.astype(np.float64))
+
+
+def nearest_multiple(wanted: Array, got: Array) -> Array:
+    """Return the multiple of a membrane's fading that comes nearest to a wanted one; shares kept a step, 1 for both is 1."""
+    a, b = np.minimum(wanted, FADES), np.minimum(got, FADES)
+    return np.asarray((1.0 - b * b) / (1.0 - a * b))
+
+
+def one_synapse_error(synapse: Array, membrane: Array, code: Ints, membrane_code: Ints) -> Array:
+    """Return the relative error of the best multiple of the response of one synapse, ``(neurons,)``."""
+    wanted, got = (np.minimum(synapse, FADES), np.minimum(membrane, FADES)), (kept(code), kept(membrane_code))
+    cosine = inner(*wanted, *got) ** 2 / (inner(*wanted, *wanted) * inner(*got, *got))
+    return np.sqrt(np.maximum(1.0 - cosine, 0.0))
+
+
+def two_synapses(synapse: Array, membrane: Array, membrane_code: Ints, lowest: int, highest: int) -> Split:
+    """Return the two synapses whose sum answers most like the wanted synapse, both on the membrane of ``membrane_code``.
+
+    Args:
+        synapse, membrane: wanted shares kept a step, ``(neurons,)``.
+        membrane_code: decay code of the membrane, ``(neurons,)``.
+        lowest, highest: range of the synapses' codes.
+    """
+    wanted = np.minimum(synapse, FADES), np.minimum(membrane, FADES)
+    total, b = inner(*wanted, *wanted), kept(membrane_code)
+    pairs = np.array(list(combinations(range(lowest, highest + 1), 2)))
+    fast, slow = (kept(pairs[:, k])[:, None] for k in (0, 1))
+    # normal equations of the two gains, [pair, neuron], with noise on the diagonal
+    ff, ss, fs = (inner(x, b, y, b) for x, y in ((fast, fast), (slow, slow), (fast, slow)))
+    wf, ws = (inner(*wanted, x, b) for x in (fast, slow))
+    fd, sd = ff * (1.0 + NOISE), ss * (1.0 + NOISE)
+    det = fd * sd - fs**2
+    g, h = (wf * sd - ws * fs) / det, (ws * fd - wf * fs) / det
+    loss = total - g * wf - h * ws
+    best = loss.argmin(axis=0), np.arange(total.size)
+    off = total - 2 * (g * wf + h * ws) + g**2 * ff + h**2 * ss + 2 * g * h * fs
+    error = np.sqrt(np.maximum(off[best] / total, 0.0))
+    return Split(pairs[best[0]].T.astype(np.int64), np.stack([g[best], h[best]]), error)
