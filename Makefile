@@ -1,6 +1,6 @@
 # make test        lint, types and all tests
 # make demo        two networks compiled, emulated and compared with the float networks
-# make benchmarks  speed next to a named opponent
+# make benchmarks  speed, and search for calibration, next to named opponents
 # make accuracy    accuracy of float, of nirhw and of the vendors' own routes
 # make lint        ruff and mypy alone
 # make clean       back to a fresh clone
@@ -62,7 +62,7 @@ lint: $(ENV)
 	$(VENV)/mypy
 
 benchmarks: $(ENV) $(ORACLES)
-	@set -e; for script in tests/benchmarks/*.py; do echo "== $$script"; $(VENV)/python $$script; done
+	@set -e; for script in $(filter-out tests/benchmarks/accuracy.py,$(wildcard tests/benchmarks/*.py)); do echo "== $$script"; $(VENV)/python $$script; done
 
 ACCURACY_ARGS ?=
 accuracy: $(ENV) $(ORACLES)

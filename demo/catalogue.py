@@ -42,12 +42,14 @@ class DemoNetwork:
 
 
 VOWELS = DemoNetwork("vowels_cubalif", "vowels, CubaLIF", "vowels", 1e-3, "subtract", calibration_seen=True)
+#: a hard case: trained without a thought of chips, with short synapses
+VOWELS_PLAIN = DemoNetwork("vowels_plain_cubalif", "vowels, CubaLIF, plain", "vowels", 1e-3, "subtract", calibration_seen=True)
 POWER = DemoNetwork("power_cubalif", "power demand, CubaLIF", "power", 1e-3, "subtract")
 DIGITS_MLP = DemoNetwork("digits_mlp_lif", "digits, MLP LIF", "digits_lif", 1e-3, "zero")
 DIGITS = DemoNetwork("digits_conv_if", "digits, conv IF", "digits", 1.0, "subtract", calibration_seen=True)
 DIGITS_CONV_LIF = DemoNetwork("digits_conv_lif", "digits, conv LIF", "digits_lif", 1e-3, "zero")
 
-ALL = (VOWELS, POWER, DIGITS_MLP, DIGITS, DIGITS_CONV_LIF)
+ALL = (VOWELS, VOWELS_PLAIN, POWER, DIGITS_MLP, DIGITS, DIGITS_CONV_LIF)
 
 
 def load(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

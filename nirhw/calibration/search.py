@@ -1,7 +1,7 @@
 """Derivative-free search in the unit cube.
 
 Covariance matrix adaptation with margin for whole-number coordinates (package ``cmaes``; Hamano et al., GECCO 2022), restarted
-where it has converged: chosen over other optimisers by ``tests/benchmarks/bench_search.py``.
+where it has converged: chosen over other optimisers by ``tests/benchmarks/calibration_search.py``.
 """
 
 from __future__ import annotations

@@ -5,7 +5,8 @@ kernel reads, and batches are split over threads.  Samples are independent, so t
 and any number of threads; a stream may be cut anywhere and continued from :attr:`XyloTrace.state`.
 
 Witness: equal to xylosim 0.1.3 (``xylosim.v2``) in all states and spikes on the random configurations of
-``tests/oracles/test_xylosim.py``.
+``tests/oracles/test_xylosim.py``, and on compiled ones with drivers, bias neurons, relays and two synapses
+(``tests/oracles/test_xylosim_compiled.py``).
 """
 
 from __future__ import annotations

@@ -159,7 +159,7 @@ def main() -> None:
     table.add_row(
         f"12-38-7, {spikes:.1f} spikes a step",
         f"{steps:,.0f} steps/s",
-        "",
+        "the target",
         f"{steps / BRAILLE_STEPS:.1f}",
         f"{BRAILLE_STEPS:,} steps/s",
     )

@@ -2,10 +2,10 @@
 
     python tests/benchmarks/startup.py
 
-Figures only: they depend on the machine and on what else it does.  The first emulation is timed with an empty kernel cache
-(numba compiles) and with a filled one (machine code is loaded); it loads a compiled model of two layers, or compiles it
-anew, and runs one sample.  For comparison, an empty numba function: what numba itself takes with an empty and with a
-filled cache of its own.
+Wall times depend on the machine and on what else it does, so each is also given as a ratio: of an import to a bare interpreter,
+of the command line to ``import typer``, of the first emulation to an empty numba function, what numba itself takes with an empty and
+with a filled cache of its own.  The first emulation is timed with an empty kernel cache (numba compiles) and with a filled one (machine
+code is loaded); it loads a compiled model of two layers, or compiles it anew, and runs one sample.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ QUICK, SLOW = 15, 3
 EMULATE = "import sys, numpy as np, nirhw; nirhw.load(sys.argv[1]).emulate(np.load(sys.argv[2]))"
 COMPILE = "import sys, numpy as np, nirhw; nirhw.compile(sys.argv[1], 'xylo', reset='subtract').emulate(np.load(sys.argv[2]))"
 EMPTY = "import numpy as np, numba\n@numba.njit(cache=True)\ndef empty(values): pass\nempty(np.zeros(1))\n"
+NUMBA = "empty numba function"
 COMMAND_LINE = "from nirhw.cli import main; main()"
 
 
@@ -58,7 +59,7 @@ def first_emulations(folder: Path) -> dict[str, list[Times]]:
         for name, arguments in {
             "load, first emulation": ("-c", EMULATE, model, spikes),
             "compile, first emulation": ("-c", COMPILE, str(NETWORK), spikes),
-            "empty numba function": (str(script),),
+            NUMBA: (str(script),),
         }.items():
             cache = str(folder / f"cache {name} {round_}")
             for state in ("empty", "filled"):
@@ -68,28 +69,33 @@ def first_emulations(folder: Path) -> dict[str, list[Times]]:
 
 def main() -> None:
     """Print the table."""
-    columns = ("what", "runs", "wall s, median", "fastest", "processor s, median", "least", "target wall s")
+    columns = ("what", "runs", "wall s, median", "fastest", "processor s, median", "least", "opponent", "ratio", "target wall s")
     table = Table(*columns, title="Start-up, fresh processes")
+    medians: dict[str, float] = {}
 
-    def add(what: str, target: str, times: list[Times]) -> None:
+    def add(what: str, target: str, times: list[Times], opponent: str = "") -> None:
         figures = (f"{f(kind):.3f}" for kind in zip(*times, strict=True) for f in (statistics.median, min))
-        table.add_row(what, str(len(times)), *figures, target)
+        medians[what] = statistics.median(wall for wall, _ in times)
+        ratio = f"{medians[what] / medians[opponent]:.1f}" if opponent else ""
+        table.add_row(what, str(len(times)), *figures, opponent, ratio, target)
 
     with tempfile.TemporaryDirectory() as folder:
         for code in ("pass", "import nirhw", "import typer"):
             seconds("-c", code)  # what is read from disk is in memory from here on
-        for what, target, arguments in (
-            ("python", "", ("pass",)),
-            ("import typer", "", ("import typer",)),
-            ("import nirhw", "0.15", ("import nirhw",)),
-            ("nirhw --help", "0.3", (COMMAND_LINE, "--help")),
-            ("nirhw --version", "0.3", (COMMAND_LINE, "--version")),
+        for what, target, opponent, arguments in (
+            ("python", "", "", ("pass",)),
+            ("import typer", "", "python", ("import typer",)),
+            ("import nirhw", "0.15", "python", ("import nirhw",)),
+            ("nirhw --help", "0.3", "import typer", (COMMAND_LINE, "--help")),
+            ("nirhw --version", "0.3", "import typer", (COMMAND_LINE, "--version")),
         ):
-            add(what, target, [seconds("-c", *arguments) for _ in range(QUICK)])
-        for what, times in first_emulations(Path(folder)).items():
-            target = "" if "numba" in what else "3" if "empty kernel" in what else "1"
-            add(what, target, times)
-    Console().print(table)
+            add(what, target, [seconds("-c", *arguments) for _ in range(QUICK)], opponent)
+        emulations = first_emulations(Path(folder))
+        for what, times in sorted(emulations.items(), key=lambda item: NUMBA not in item[0]):
+            cache = what.rsplit(", ", 1)[1]
+            opponent = "" if NUMBA in what else f"{NUMBA}, {cache}"
+            add(what, "" if NUMBA in what else "3" if cache.startswith("empty") else "1", times, opponent)
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
 if __name__ == "__main__":

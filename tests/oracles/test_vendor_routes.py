@@ -174,7 +174,7 @@ def test_the_table_is_printed_and_written(tmp_path: Path) -> None:
     script, target = Path(vendors.__file__).parents[1] / "accuracy.py", tmp_path / "rows.json"
     asked = [
         "--networks",
-        "vowels",
+        "vowels_cubalif",
         "--chips",
         "spinnaker2",
         "--samples",
