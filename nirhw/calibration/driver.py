@@ -213,10 +213,8 @@ def calibrate(
     start = Tuning(defaults(knobs))
     trial = _Trial(knobs, lower, searched, objective, names, network)
     hunt = _Hunt(trial, trims, budget, seed, watch, start, trial.score(start, strict=True))
-    first = hunt.score
     hunt.run(Firing.of(network, searched, CHUNK) if trims and budget > 1 else None)
-    # the best of many is a little better by chance alone
-    tuning = hunt.best if hunt.score.clearly_above(first) else start
+    tuning = hunt.best
     sensitivity = {} if hunt.interrupted else trial.sensitivity(tuning)
 
     checked = samples.picked(held)
@@ -263,6 +261,7 @@ class _Hunt:
         budget, seed: of the hunt.
         watch: told of its progress.
         best, score: the best candidate so far.
+        leader: best candidate of the stage that runs, which has yet to show that chance does not explain its lead.
         evaluations: candidates so far.
         interrupted: whether the user ended it.
     """
@@ -277,8 +276,11 @@ class _Hunt:
     evaluations: int = 1
     interrupted: bool = False
 
+    def __post_init__(self) -> None:
+        self.leader = self.best, self.score
+
     def run(self, firing: Firing | None) -> None:
-        """Spend the budget; a KeyboardInterrupt ends it and keeps the best."""
+        """Spend the budget, or less where a turn of the search brings nothing; a KeyboardInterrupt keeps the best."""
         try:
             self._tell()
             for turn, share in enumerate(TURNS):
@@ -286,25 +288,36 @@ class _Hunt:
                     self._trim(firing)
                     if not turn:
                         self._climb_ladders(firing)
-                limit = round(share * self.budget)
+                limit, before = round(share * self.budget), self.score
                 if self.evaluations < limit:
                     self._search(limit - self.evaluations, turn, NEAR if self.best.trims else STEPS)
+                if self.score is before:
+                    break
         except KeyboardInterrupt:
             self.interrupted = True
+            self._settle(clearly=True)
 
     def _tell(self) -> None:
         if self.watch:
-            self.watch(Progress(self.evaluations, self.budget, self.score.hits))
+            self.watch(Progress(self.evaluations, self.budget, self.leader[1].hits))
 
     def _book(self, candidates: list[Tuning], scores: list[Score]) -> None:
         self.evaluations += len(candidates)
         for candidate, score in zip(candidates, scores, strict=True):
-            if score.value > self.score.value:
-                self.best, self.score = candidate, score
+            if score.above(self.leader[1]):
+                self.leader = candidate, score
+
+    def _settle(self, clearly: bool) -> None:
+        """End a stage: its leader becomes the best, if it is better, or even clearly so."""
+        tuning, score = self.leader
+        if score.clearly_above(self.score) if clearly else score.above(self.score):
+            self.best, self.score = tuning, score
+        self.leader = self.best, self.score
 
     def _trim(self, firing: Firing) -> None:
         begin = replace(self.best, overshoot=firing.overshoot)
         self._rounds(begin, firing, min(ROUNDS, round(TRIMS * self.budget)))
+        self._settle(clearly=False)
 
     def _rounds(self, begin: Tuning, firing: Firing, rounds: int) -> tuple[Tuning, Score]:
         """Return the best of some rounds of trims."""
@@ -336,7 +349,8 @@ class _Hunt:
                     rung = replace(base, knobs={**base.knobs, knob.name: value})
                     tried.append(self._rounds(rung, firing, RUNG_ROUNDS))
             top = max(score.value for _, score in tried)
-            self.best, self.score = next(t for t in tried if t[1].value >= top - WORTH)
+            self.leader = next(t for t in tried if t[1].value >= top - WORTH)
+            self._settle(clearly=True)
 
     def _search(self, budget: int, turn: int, steps: tuple[float, ...]) -> None:
         base = self.best
@@ -357,6 +371,8 @@ class _Hunt:
         found = search(evaluate, begin, levels, budget, self.seed + turn, lambda _: self._tell(), steps)
         if found.interrupted:
             raise KeyboardInterrupt
+        # the best of many is a little better by chance alone
+        self._settle(clearly=True)
 
 
 @dataclass(frozen=True, eq=False)

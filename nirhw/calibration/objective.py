@@ -45,17 +45,23 @@ class Score:
     Attributes:
         value: what the search climbs.
         hits: share of decisions that meet the target, mean over the outputs.
+        decided: value without what counts are off: hits less divergence, mean over the outputs.
         by_sample: value of each sample, ``(samples,)``; empty for an impossible candidate.
     """
 
     value: float
     hits: float
+    decided: float = -np.inf
     by_sample: Array = field(default_factory=lambda: np.zeros(0))
 
+    def above(self, other: Score) -> bool:
+        """Return whether this is better, and not for the counts at the decisions' expense."""
+        return self.value > other.value and self.decided >= other.decided
+
     def clearly_above(self, other: Score) -> bool:
-        """Return whether the gain over another score of the same samples is more than ``CLEAR`` standard errors."""
-        if self.by_sample.size != other.by_sample.size:
-            return self.value > other.value
+        """Return whether this is :meth:`above`, by more than ``CLEAR`` standard errors of the gain by sample."""
+        if not self.above(other) or self.by_sample.size != other.by_sample.size:
+            return self.above(other)
         gain = self.by_sample - other.by_sample
         return bool(gain.mean() > CLEAR * gain.std() / np.sqrt(gain.size))
 
@@ -81,7 +87,8 @@ class Objective:
         """Return how well a candidate's evidence, shaped as the reference's, meets the target."""
         parts = [_score(evidence[n], wanted, self.target[n]) for n, wanted in self.reference.items()]
         by_sample = np.mean([p.by_sample for p in parts], axis=0)
-        return Score(float(np.mean([p.value for p in parts])), float(np.mean([p.hits for p in parts])), by_sample)
+        value, hits, decided = (float(np.mean([getattr(p, k) for p in parts])) for k in ("value", "hits", "decided"))
+        return Score(value, hits, decided, by_sample)
 
 
 def divergence(wanted: Array, got: Array) -> Array:
@@ -95,10 +102,10 @@ def _score(got: Array, wanted: Array, target: Ints) -> Score:
     off = np.abs(got - wanted).mean(axis=1) / max(float(np.abs(wanted).mean()), 1e-12)
     if wanted.shape[1] == 1:
         # one neuron decides nothing: its count should be the reference's
-        values = -off
-    else:
-        values = hit - divergence(wanted, got) - COUNTS * off
-    return Score(float(values.mean()), float(hit.mean()), values)
+        return Score(float(-off.mean()), float(hit.mean()), float(-off.mean()), -off)
+    decided = hit - divergence(wanted, got)
+    values = decided - COUNTS * off
+    return Score(float(values.mean()), float(hit.mean()), float(decided.mean()), values)
 
 
 def _log_softmax(evidence: Array) -> Array:

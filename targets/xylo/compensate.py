@@ -13,12 +13,9 @@ from nirhw.operators import Array
 from nirhw.pipeline import Context
 from nirhw.rounding import Moment, compensated_scale, drive_fit
 
+from .kernels import kept
+
 Moments = list[tuple[Ints, Moment]]
-
-
-def kept_by(code: Ints) -> Array:
-    """Return the share of a state that a decay code keeps a step."""
-    return np.asarray(1.0 - 2.0 ** -code.astype(np.float64))
 
 
 def moments_into(network: Network, pop: Population, activity: Activity, context: Context) -> Moments | None:
@@ -27,9 +24,9 @@ def moments_into(network: Network, pop: Population, activity: Activity, context:
     None where something that arrives was not recorded.
     """
     ways = network.into(pop.name)
-    kept = [kept_by(pop.codes[f"i_syn_decay:{w.port}"]) for w in ways]
+    synapses = [kept(pop.codes[f"i_syn_decay:{w.port}"]) for w in ways]
     found: Moments = []
-    for rows, values in sets_of(*kept, kept_by(pop.codes["v_mem_decay"])):
+    for rows, values in sets_of(*synapses, kept(pop.codes["v_mem_decay"])):
         # a synapse decays before its current is used
         columns = [columns_of(w, network, context.record.lag, v, v) for w, v in zip(ways, values, strict=False)]
         moment = activity.second_moment(columns, values[-1])

@@ -33,6 +33,8 @@ CLOCK, START, START_RELAY = f"{PREFIX}clock", f"{PREFIX}start", f"{PREFIX}start~
 SHARE, FARTHEST = 0.5, 8.0
 #: a neuron is held where its few strongest sources, firing in every step, lift it by so many thresholds a step
 FEW, RISE = 2, 4.0
+#: decay code of the slowest membrane that is held: a unit of constant drive lifts it by ``2 ** code`` units
+SLOWEST = 8
 #: starters whose events add up to a neuron's kick
 KICKS = 2
 #: connections that a held neuron needs of its own: onto itself and its relay
@@ -47,7 +49,7 @@ class ChooseHeld:
 
     def apply(self, network: Network, context: Context) -> Network:
         """Fill ``record.reach``: register beyond the threshold by population, in thresholds, 0 for a neuron that is not held."""
-        if context.options.bursts == "allow":
+        if context.options.bursts == "allow" or context.options.gain == "none":
             return network
         layer, wanted = context.record.layer, {}
         for pop in network.populations.values():
@@ -72,7 +74,7 @@ def _reach(network: Network, pop: Population) -> Array:
         gain = np.abs(port.gain) * area * pop.membrane.gain / np.maximum(pop.threshold, 1e-300)
         rises.append(np.maximum(way.operator.matrix.toarray(), 0.0) * gain[:, None])
     sources = np.sort(np.concatenate(rises, axis=1), axis=1)
-    often = (sources[:, -FEW:].sum(axis=1) >= RISE) & (pop.threshold > 0)
+    often = (sources[:, -FEW:].sum(axis=1) >= RISE) & (pop.threshold > 0) & (pop.codes["v_mem_decay"] <= SLOWEST)
     return np.where(often, np.clip(SHARE * sources.sum(axis=1), 1.0, FARTHEST), 0.0)
 
 
@@ -99,26 +101,20 @@ def _groups(neurons: int, context: Context) -> int:
 
 
 def _fits(network: Network, neurons: int, context: Context) -> bool:
-    """Return whether so many neurons can be held: room for relays, also between what takes input and what feeds outputs."""
+    """Return whether so many neurons can be held: room for what they need, also between the neurons that inputs and outputs reach."""
     hardware, layer = context.hardware, context.record.layer
-    hidden = [p for p in network.populations.values() if layer[p.name] == "hidden"]
     added = neurons + (1 + 2 * KICKS) * _groups(neurons, context)
-    total = sum(p.size for p in hidden) + added
-    pairs = sum(
-        w.operator.matrix.nnz for w in network.projections if layer[w.source] == "hidden" and layer[w.target] == "hidden"
-    )
-    takes = sum(p.size for p in hidden if any(layer[w.source] == "input" for w in network.into(p.name)))
-    both = sum(
-        p.size
-        for p in hidden
-        if any(layer[w.source] == "input" for w in network.into(p.name))
-        and any(layer[w.target] == "output" for w in network.out_of(p.name))
-    )
-    order = not both or (both + max(total - hardware["input_reach"], 0) <= hardware["output_reach"] and takes <= total)
+    hidden = [p for p in network.populations.values() if layer[p.name] == "hidden"]
+    taking = {w.target for w in network.projections if layer[w.source] == "input"}
+    feeding = {w.source for w in network.projections if layer[w.target] == "output"}
+    takes, feeds = (sum(p.size for p in hidden if p.name in names) for names in (taking, feeding))
+    neither = added + sum(p.size for p in hidden if p.name not in taking | feeding)
+    between = max(0, neither - max(0, hardware["input_reach"] - takes))
+    pairs = sum(w.operator.matrix.nnz for w in network.projections if {layer[w.source], layer[w.target]} == {"hidden"})
     return bool(
-        total <= hardware["hidden_neurons"]
-        and pairs + 4 * neurons + 3 * added <= hardware["recurrent_pairs"]
-        and (total - min(total, hardware["input_reach"]) <= hardware["output_reach"] - both if both else order)
+        sum(p.size for p in hidden) + added <= hardware["hidden_neurons"]
+        and (taking.isdisjoint(feeding) or between + feeds <= hardware["output_reach"])
+        and pairs + (4 + 2 * KICKS) * neurons + 3 * added <= hardware["recurrent_pairs"]
     )
 
 

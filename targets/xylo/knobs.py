@@ -109,9 +109,10 @@ def depth(pop: Population, context: Context) -> Array | float:
         return 1.0
     assert pop.membrane is not None  # it spikes
     base = np.asarray(1.0 if pop.reset == "subtract" else context.tuning.overshoot.get(pop.name, HARD_RESET))
-    # what was taken off fades as fast as the code says: the multiple that is nearest to fading as it should
-    faded = base * nearest_multiple(pop.membrane.decay, kept(pop.codes["v_mem_decay"]))
-    return np.minimum(faded * context.tuned(f"depth.{context.record.layer[pop.name]}", 1.0), DEEPEST)
+    if context.options.gain == "area":
+        # what is taken off fades as the code says: take off what then comes nearest to fading as it should
+        base = base * nearest_multiple(pop.membrane.decay, kept(pop.codes["v_mem_decay"]))
+    return np.minimum(base * context.tuned(f"depth.{context.record.layer[pop.name]}", 1.0), DEEPEST)
 
 
 def drive(pop: Population, constant: Array, context: Context) -> Array:

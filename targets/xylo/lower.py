@@ -20,6 +20,7 @@ from .config import (
     XyloConfiguration,
 )
 from .drivers import driven
+from .kernels import kept
 from .quantize import matrix_of
 
 
@@ -193,5 +194,5 @@ def _largest_rise(network: Network, pop: Population, context: Context, peak: int
 def _room(pop: Population) -> Any:
     """Return the rise within one step that would give a second spike."""
     threshold = pop.codes["threshold"].astype(np.float64)
-    kept = np.floor((threshold - 1) * (1.0 - 2.0 ** -pop.codes["v_mem_decay"])) + 1
-    return 2 * threshold - kept
+    left = np.floor((threshold - 1) * kept(pop.codes["v_mem_decay"])) + 1
+    return 2 * threshold - left

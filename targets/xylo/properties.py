@@ -25,7 +25,8 @@ from nirhw.properties import (
     weights,
 )
 
-from .fit import SHORTEST_SYNAPSE
+from .fit import SECOND, SHORTEST_SYNAPSE, area_of, nearest_code
+from .kernels import kept
 from .knobs import gains
 from .structure import hop
 
@@ -38,14 +39,8 @@ def properties(network: Network, lowered: Network, context: Context) -> tuple[Pr
     layer, hardware = context.record.layer, context.hardware
     spiking = [p for p in network.populations.values() if p.rule == "spiking"]
     members = network_populations(network)
-    membrane = {p.name: np.asarray(1.0 - 0.5 ** lowered.populations[p.name].codes["v_mem_decay"]) for p in members}
-    port = {
-        (p.name, way.name): np.where(
-            filtering(way), 1.0 - 2.0 ** -lowered.populations[p.name].codes[f"i_syn_decay:{way.name}"], 0.0
-        )
-        for p in members
-        for way in p.ports
-    }
+    membrane = {p.name: kept(lowered.populations[p.name].codes["v_mem_decay"]) for p in members}
+    port = {(p.name, way.name): _one_synapse(way, hardware["decay_max"]) for p in members for way in p.ports}
     bursting = {node for d in context.deviations if d.rule == "several-spikes" for node in d.nodes}
     burst, extra = hardware["hidden_spikes"], unaligned(network, lambda p: hop(p, layer))
     return (
@@ -84,6 +79,13 @@ def properties(network: Network, lowered: Network, context: Context) -> tuple[Pr
     )
 
 
+def _one_synapse(port: Port, slowest: int) -> Array:
+    """Return what a single synapse keeps of its current a step in the place of a filter, ``(size,)``; 0 where nothing filters."""
+    if port.decay is None:
+        return np.zeros(port.gain.shape)
+    return np.asarray(np.where(filtering(port), kept(nearest_code(area_of(port.decay), SHORTEST_SYNAPSE, slowest)), 0.0))
+
+
 def _decayed_first(pop: Population) -> Population:
     def weaker(port: Port) -> Port:
         if port.decay is None:
@@ -113,9 +115,15 @@ def _weights(lowered: Network, context: Context) -> dict[str, object]:
         if proj.quantized is not None and pop.role == "network":
             unit = proj.quantized.scale * record.factor[pop.name, proj.port]
             found[proj.name] = per_unit(proj.quantized.weight, unit, proj.quantized.shift).multiply(
-                1.0 / _gain(proj, own, unit, quiet)
+                _share(proj, context)[:, None] / _gain(proj, own, unit, quiet)
             )
     return found
+
+
+def _share(proj: Projection, context: Context) -> Array:
+    """Return the part of a connection that a projection is, ``(post,)``: two synapses may stand for one."""
+    split = context.record.splits.get((proj.target, proj.port.removesuffix(SECOND)))
+    return np.ones(proj.operator.matrix.shape[0]) if split is None else split.shares[int(proj.port.endswith(SECOND))]
 
 
 def _gain(proj: Projection, network: Network, unit: Array, context: Context) -> Array:

@@ -189,7 +189,7 @@ def test_excitation_in_a_loop_is_reduced_only_where_neurons_burst(weight: float,
     }
     edges = [("in", "w"), ("w", "n"), ("n", "r"), ("r", "n"), ("n", "w2"), ("w2", "o"), ("o", "out")]
     graph = b.graph(4, 2, nodes, edges)
-    model = nirhw.compile(graph, "xylo", **SUBTRACT)
+    model = nirhw.compile(graph, "xylo", options={"bursts": "allow"}, **SUBTRACT)
     plain = nirhw.compile(graph, "xylo", options={"gain": "none"}, **SUBTRACT)
     assert any(d.rule == "loop-share" for d in model.deviations) == (share < 1)
 

@@ -34,7 +34,7 @@ def test_a_calibrated_model_is_written(net: Path) -> None:
     done = compiled(net, "--calibration", str(x), "--labels", str(y), "--budget", "20", "--seed", "3")
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)["report"]["calibration"]
-    assert (found["evaluations"], found["seed"], found["target"]) == (20, 3, "labels")
+    assert found["evaluations"] <= 20 and (found["budget"], found["seed"], found["target"]) == (20, 3, "labels")
     assert nirhw.load(net.with_name("m.nirhw")).report.data["calibration"]["knobs"] == found["knobs"]
 
 

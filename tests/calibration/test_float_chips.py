@@ -172,7 +172,7 @@ def test_calibration_compiles_what_it_found_and_says_so(chip: str, options: dict
     plain = nirhw.compile(recurrent(), chip, **arguments)
     model = nirhw.compile(recurrent(), chip, calibration=samples(160), budget=120, **arguments)
     found = model.report.data["calibration"]
-    assert found["evaluations"] == 120 and found["search_value"] > found["search_value_before"]
+    assert found["evaluations"] <= 120 and found["search_value"] > found["search_value_before"]
     both = (found["search_hits"] + found["check"]["agreement"]["out"]["value"]) / 2
     agreement = model.fidelity(samples(160)).agreement
     assert agreement is not None and agreement.value == pytest.approx(both)

@@ -119,11 +119,11 @@ def test_halves_are_disjoint_balanced_and_drawn_by_the_seed() -> None:
 
 def test_a_gain_that_chance_explains_is_not_clear() -> None:
     """Half of the samples gain and half lose but for one: the mean is above, not beyond its error."""
-    base = Score(0.0, 0.0, np.zeros(100))
+    base = Score(0.0, 0.0, 0.0, np.zeros(100))
     lucky = np.resize([1.0, -1.0], 100)
     lucky[1] = 1.0
-    assert not Score(float(lucky.mean()), 0.0, lucky).clearly_above(base)
+    assert not Score(float(lucky.mean()), 0.0, 0.0, lucky).clearly_above(base)
     steady = np.resize([0.03, -0.01], 100)
-    assert Score(float(steady.mean()), 0.0, steady).clearly_above(base)
+    assert Score(float(steady.mean()), 0.0, 0.0, steady).clearly_above(base)
     assert not base.clearly_above(base)
     assert base.clearly_above(Score(-np.inf, 0.0)) and not Score(-np.inf, 0.0).clearly_above(base)

@@ -21,7 +21,7 @@ HARDWARE = load_hardware("xylo-audio2")
 @pytest.fixture(scope="module")
 def model() -> nirhw.CompiledModel:
     net = b.chain(4, 3, w=b.linear(6, 4), n=b.cubalif(6), w2=b.linear(3, 6), o=b.cubalif(3))
-    return nirhw.compile(net, "xylo", dt=b.DT, reset="subtract")
+    return nirhw.compile(net, "xylo", dt=b.DT, reset="subtract", options={"bursts": "allow"})
 
 
 def with_neurons(config: XyloConfiguration, **columns: Any) -> XyloConfiguration:

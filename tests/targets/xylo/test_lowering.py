@@ -144,8 +144,8 @@ def skip_connection() -> nir.NIRGraph:
 
 
 def test_a_skip_connection_does_not_arrive_early() -> None:
-    aligned = nirhw.compile(skip_connection(), "xylo", **SUBTRACT)
-    loose = nirhw.compile(skip_connection(), "xylo", options={"align": "never"}, **SUBTRACT)
+    aligned = nirhw.compile(skip_connection(), "xylo", options={"bursts": "allow"}, **SUBTRACT)
+    loose = nirhw.compile(skip_connection(), "xylo", options={"align": "never", "bursts": "allow"}, **SUBTRACT)
     assert ("retimed", "branch-early") not in rules(aligned)
     assert ("retimed", "branch-early") in rules(loose)
     assert aligned.report.data["added_neurons"] > loose.report.data["added_neurons"]
@@ -171,7 +171,7 @@ def test_two_filters_into_one_neuron_are_two_synapses() -> None:
         ("fc", "o"),
         ("o", "out"),
     ]
-    model = nirhw.compile(b.graph(4, 3, nodes, edges), "xylo", **SUBTRACT)
+    model = nirhw.compile(b.graph(4, 3, nodes, edges), "xylo", options={"bursts": "allow"}, **SUBTRACT)
     assert model.config.synapse2_enable and np.any(model.config.input.syn2_weights)
     assert set(model.config.hidden.neurons.i_syn_decay) == {1} and set(model.config.hidden.neurons.i_syn2_decay) == {4}
     run = model.emulate(b.spikes(50, 4), record=["n"])
@@ -253,7 +253,7 @@ def test_biases_drive_as_much_as_they_should(bias: float) -> None:
 def test_large_biases_use_bias_neurons_within_the_fan_out() -> None:
     affine = nir.Affine(b.weights(150, 4, 1), np.full(150, 0.15))
     net = b.chain(4, 2, fc=affine, n=b.cubalif(150), fc2=b.linear(2, 150, 2, 0.05), o=b.cubalif(2))
-    model = nirhw.compile(net, "xylo", **SUBTRACT)
+    model = nirhw.compile(net, "xylo", options={"bursts": "allow"}, **SUBTRACT)
     assert ("rounded", "bias-neuron") in rules(model)
     added = model.report.data["added_neurons"]
     assert added == 3  # 150 targets at 63 each
@@ -294,7 +294,7 @@ def test_residual_sums_duplicate_the_weights() -> None:
         ("fc3", "o"),
         ("o", "out"),
     ]
-    model = nirhw.compile(b.graph(4, 3, nodes, edges), "xylo", **SUBTRACT)
+    model = nirhw.compile(b.graph(4, 3, nodes, edges), "xylo", options={"bursts": "allow"}, **SUBTRACT)
     # the shorter branch waits one step in relays, so both meet in step
     assert not any(d.kind == "retimed" for d in model.deviations) and model.report.data["added_neurons"] == 6
     x = b.spikes(200, 4, rate=0.2, batch=8)
@@ -407,7 +407,7 @@ def test_error_scaling_is_never_worse_than_max_scaling() -> None:
         net = b.chain(8, 5, fc1=nir.Linear(dense), lif1=b.cubalif(20), fc2=b.linear(5, 20, seed + 50), lif2=b.cubalif(5))
         losses = []
         for scaling in ("error", "max"):
-            model = nirhw.compile(net, "xylo", options={"scaling": scaling}, **SUBTRACT)
+            model = nirhw.compile(net, "xylo", options={"scaling": scaling, "bursts": "allow"}, **SUBTRACT)
             got = model.config.input.weights.T.astype(float)
             # the scale is what fits the integers to the weights best, up to the common gain of the layer
             fitted = (got * dense).sum(axis=1) / (got * got).sum(axis=1)

@@ -22,9 +22,11 @@ def legalized(graph: Any, dt: float, reset: str, **options: Any) -> tuple[Networ
     return _run(("canonicalize", "legalize"), network, context, family, None, None), context, family
 
 
-def lowered(graph: Any, dt: float, reset: str, tuning: Tuning) -> tuple[XyloConfiguration, Mapping[str, Any], Any, Context]:
+def lowered(
+    graph: Any, dt: float, reset: str, tuning: Tuning, **options: Any
+) -> tuple[XyloConfiguration, Mapping[str, Any], Any, Context]:
     """Return configuration, io map, emulator and context of a tuned network, after the target's own check."""
-    network, context, family = legalized(graph, dt, reset)
+    network, context, family = legalized(graph, dt, reset, **options)
     trial = _branch(context, tuning)
     config, io_map = family.lower(_run(BACK_STAGES, network, trial, family, None, None), trial)
     assert not family.check(config, io_map, context.hardware)
