@@ -15,7 +15,7 @@ from nirhw.network import Ints, Network, Population, Port, Projection
 from nirhw.operators import Array, frozen
 from nirhw.pipeline import Context
 
-from .kernels import TOLERATED, WORTH, Split, kept, one_synapse_error, two_synapses
+from .kernels import TOLERATED, WORTH, Split, kept, one_synapse_error, rate_neutral, two_synapses
 from .knobs import drive
 
 #: code of a synapse that should not filter at all: code 0 would kill it
@@ -30,7 +30,8 @@ class FitTimeConstants:
 
     The code is the power of two nearest in ratio to the area under the wanted kernel, ``1 / (1 - decay)`` steps.  The gain makes
     up for decay before use exactly, and for the rounding of a time constant by the square root of the ratio of areas: half way
-    between equal peak and equal area.  An unfiltered input keeps its area.
+    between equal peak and equal area.  An unfiltered input keeps its area.  What a spike takes off is deepened likewise, so that
+    rates are kept.
 
     A hidden neuron with a free second synapse takes both where together they answer an event much more like the network's neuron
     than one does (:mod:`.kernels`).  A connection holds a weight for either, so this costs no fan-out.
@@ -81,6 +82,8 @@ def _fitted(pop: Population, context: Context) -> Population:
     _record_fit(context, pop, "tau_mem", wanted, code)
     with np.errstate(invalid="ignore"):
         ratio = np.where(np.isfinite(wanted), wanted / 2.0**code, 1.0)
+    compensated = context.options.gain == "area"
+    record.fading[pop.name] = frozen(np.sqrt(ratio) if compensated else np.ones(pop.size))
     codes: dict[str, Ints] = {"v_mem_decay": code}
     ports: list[Port] = []
     constant = membrane.leak.copy()
@@ -90,7 +93,7 @@ def _fitted(pop: Population, context: Context) -> Population:
             codes[f"i_syn_decay:{tap.port.name}"] = tap.code
             plain = port.gain * membrane.gain
             record.factor[pop.name, tap.port.name] = frozen(
-                plain if context.options.gain == "none" else plain * tap.gain / kept(tap.code)
+                plain * tap.gain / kept(tap.code) if compensated else plain
             )
         synaptic_area = 1.0 if port.decay is None else area_of(port.decay)
         biased = context.tuned(f"bias.{where}", 1.0)
@@ -134,14 +137,18 @@ def _split(pop: Population, port: Port, membrane_code: Ints, code: Ints, gain: A
     if not _filters(port):
         return None
     assert port.decay is not None
+    record = context.record
     one = one_synapse_error(port.decay, pop.membrane.decay, code, membrane_code)
-    free = context.record.layer[pop.name] == "hidden" and len(pop.ports) < context.hardware["hidden_synapses"]
+    free = record.layer[pop.name] == "hidden" and len(pop.ports) < context.hardware["hidden_synapses"]
     split = None
     if free and context.options.synapses == "auto" and context.options.gain == "area":
         highest = context.hardware["decay_max"]
         two = two_synapses(port.decay, pop.membrane.decay, membrane_code, SHORTEST_SYNAPSE, highest)
         worth = (one > TOLERATED) & (two.error < WORTH * one)
-        split = two.where(worth, code, gain, one) if np.any(worth) else None
+        if np.any(worth):
+            neutral, depth = rate_neutral(pop.membrane.decay, membrane_code)
+            record.fading[pop.name] = frozen(np.where(worth, depth, record.fading[pop.name]))
+            split = two.scaled(neutral).where(worth, code, gain, one)
     return split
 
 

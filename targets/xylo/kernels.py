@@ -7,7 +7,7 @@ a closed form, Cauchy's identity, so no response is ever written out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -46,6 +46,10 @@ class Split:
         area = self.gains * 2.0**self.codes
         return np.asarray(area / area.sum(axis=0))
 
+    def scaled(self, factor: Array) -> Split:
+        """Return the split with gains by a factor ``(neurons,)``."""
+        return replace(self, gains=self.gains * factor)
+
     def where(self, worth: NDArray[np.bool_], code: Ints, gain: Array, error: Array) -> Split:
         """Return this split for some neurons and, for the others, one synapse with a code, a gain and an error of its own."""
         codes = np.where(worth, self.codes, np.stack([code, self.codes[1]]))
@@ -68,10 +72,22 @@ def kept(code: Ints) -> Array:
     return np.asarray(1.0 - 2.0 ** -code.astype(np.float64))
 
 
-def nearest_multiple(wanted: Array, got: Array) -> Array:
-    """Return the multiple of a membrane's fading that comes nearest to a wanted one; shares kept a step, 1 for both is 1."""
-    a, b = np.minimum(wanted, FADES), np.minimum(got, FADES)
-    return np.asarray((1.0 - b * b) / (1.0 - a * b))
+def rate_neutral(wanted: Array, code: Ints) -> tuple[Array, Array]:
+    """Return the gain of a membrane's responses and the depth of its resets, ``(neurons,)``, that keep rates with a decay code.
+
+    A neuron under a steady drive fires as often as the area under a response goes into the area that a reset takes away, so
+    where a code changes how long both last, gain and depth have to change in one proportion.  Of these pairs it is the one with
+    the least error of both together, as shares of what is wanted.
+
+    Args:
+        wanted: share of the membrane kept a step.
+        code: decay code in its place.
+    """
+    a, b = np.minimum(wanted, FADES), kept(code)
+    ratio = 2.0**-code / (1.0 - a)
+    one, cross, other = 1.0 / (1.0 - a * a), 1.0 / (1.0 - a * b), 1.0 / (1.0 - b * b)
+    gain = (one + ratio * cross) / (one + ratio**2 * other)
+    return gain, gain * ratio
 
 
 def one_synapse_error(synapse: Array, membrane: Array, code: Ints, membrane_code: Ints) -> Array:

@@ -16,7 +16,6 @@ from nirhw.operators import Array
 from nirhw.pipeline import Context
 
 from .drivers import driven, driver_knob
-from .kernels import kept, nearest_multiple
 
 #: layers whose neurons have registers
 LAYERS = ("hidden", "output")
@@ -107,12 +106,8 @@ def depth(pop: Population, context: Context) -> Array | float:
     """
     if pop.rule != "spiking":
         return 1.0
-    assert pop.membrane is not None  # it spikes
     base = np.asarray(1.0 if pop.reset == "subtract" else context.tuning.overshoot.get(pop.name, HARD_RESET))
-    if context.options.gain == "area":
-        # what is taken off fades as the code says: take off what then comes nearest to fading as it should
-        base = base * nearest_multiple(pop.membrane.decay, kept(pop.codes["v_mem_decay"]))
-    return np.minimum(base * context.tuned(f"depth.{context.record.layer[pop.name]}", 1.0), DEEPEST)
+    return np.minimum(base * context.record.fading[pop.name] * context.tuned(f"depth.{context.record.layer[pop.name]}", 1.0), DEEPEST)
 
 
 def drive(pop: Population, constant: Array, context: Context) -> Array:

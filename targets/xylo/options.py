@@ -68,6 +68,7 @@ class XyloRecord:
         scale: chip units of membrane per unit of v, by population, ``(size,)``.
         shifts: weight shift by matrix: "input", "hidden", "readout".
         times, tensors: fits, for the report.
+        fading: factor on what a spike takes off, since that fades as the decay code says, by population, ``(size,)``.
         splits: how two synapses stand for one, by population and port.
         reach: threshold register of held neurons beyond their threshold, in thresholds, by population, ``(size,)``.
         drives: population and its neurons that a population of drivers serves, by the drivers' name.
@@ -83,6 +84,7 @@ class XyloRecord:
     shifts: dict[str, int] = field(default_factory=dict)
     times: list[TimeConstantFit] = field(default_factory=list)
     tensors: list[TensorFit] = field(default_factory=list)
+    fading: dict[str, Array] = field(default_factory=dict)
     splits: dict[tuple[str, str], Split] = field(default_factory=dict)
     reach: dict[str, Array] = field(default_factory=dict)
     drives: dict[str, tuple[str, Ints]] = field(default_factory=dict)
