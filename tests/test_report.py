@@ -256,7 +256,7 @@ def test_accents_do_not_tower_over_other_lines(tmp_path: Path) -> None:
 
 
 def test_a_target_may_lack_sections(report: Report, tmp_path: Path) -> None:
-    optional = ("time_constants", "tensors", "delays", "placement", "clock")
+    optional = ("time_constants", "responses", "tensors", "delays", "placement", "clock")
     bare = Report({k: v for k, v in report.data.items() if k not in optional}, {})
     page = page_of(bare, tmp_path)
     sections = {value for tag, name, value in page.attributes if tag == "section" and name == "id"}

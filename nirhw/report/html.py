@@ -387,6 +387,19 @@ SECTIONS: Mapping[str, tuple[str, str, tuple[Column, ...]]] = {
             Column("error", "error", _signed_percent),
         ),
     ),
+    "responses": (
+        "Response to an event",
+        "How far the membrane's answer to one event is off, root mean square, as a share of the wanted one.",
+        (
+            Column("population", "population", _name),
+            Column("port", "port", _name),
+            Column("neurons", "neurons", _number),
+            Column("synapse_codes", "synapse codes", _any),
+            Column("membrane_code", "membrane code", _number),
+            Column("one_synapse_error", "off with one synapse", _percent),
+            Column("error", "off", _percent),
+        ),
+    ),
     "tensors": (
         "Weights",
         "Scale: chip units for one unit of the network, lowest to highest over the neurons. SQNR: signal to quantization noise.",

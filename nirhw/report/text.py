@@ -116,6 +116,11 @@ def _head_room_cells(row: Mapping[str, Any]) -> tuple[Any, ...]:
     return printable(row["population"], 40), *shares, f"{row['saturates_at']:.4g}"
 
 
+def _response_cells(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    name, codes = printable(row["population"], 40), ", ".join(map(str, row["synapse_codes"]))
+    return name, row["neurons"], codes, row["membrane_code"], f"{row['one_synapse_error']:.1%}", f"{row['error']:.1%}"
+
+
 #: title, section of the report, columns, cells of a row
 FIT_TABLES: tuple[tuple[str, str, tuple[str, ...], Callable[[Mapping[str, Any]], tuple[Any, ...]]], ...] = (
     (
@@ -123,6 +128,12 @@ FIT_TABLES: tuple[tuple[str, str, tuple[str, ...], Callable[[Mapping[str, Any]],
         "time_constants",
         ("population", "constant", "neurons", "wanted", "code", "achieved", "error"),
         _time_cells,
+    ),
+    (
+        "Response to an event",
+        "responses",
+        ("population", "neurons", "synapse codes", "membrane code", "off with one synapse", "off"),
+        _response_cells,
     ),
     ("Weights", "tensors", ("projection", "weights", "scale", "shift", "SQNR dB", "zeroed", "clipped"), _tensor_cells),
     ("Drive on the recorded activity", "drives", ("population", "rows", "error, each nearest", "error"), _drive_cells),

@@ -15,13 +15,11 @@ from nirhw.network import Ints, Network, Population, Port, Projection
 from nirhw.operators import Array, frozen
 from nirhw.pipeline import Context
 
-from .kernels import TOLERATED, WORTH, Split, kept, one_synapse_error, rate_neutral, two_synapses
+from .kernels import SECOND, TOLERATED, WORTH, Split, kept, one_synapse_error, rate_neutral, response_fits, two_synapses
 from .knobs import drive
 
 #: code of a synapse that should not filter at all: code 0 would kill it
 SHORTEST_SYNAPSE = 1
-#: ends the names of the ports and projections of a second synapse
-SECOND = "~2"
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ class FitTimeConstants:
     name: str = "fit-time-constants"
 
     def apply(self, network: Network, context: Context) -> Network:
-        """Set ``codes``, add second synapses; fill ``record.factor``, ``.constant``, ``.times``, ``.kernels`` and ``.splits``."""
+        """Set ``codes``, add second synapses; fill the record with all that was fitted."""
         members = [pop for pop in network.populations.values() if pop.membrane is not None]
         fitted = network.with_populations(_fitted(pop, context) for pop in members)
         seconds = [_through_second(p) for p in network.projections if (p.target, p.port) in context.record.splits]
@@ -111,44 +109,50 @@ def _fitted(pop: Population, context: Context) -> Population:
 
 
 def _taps(pop: Population, port: Port, membrane_code: Ints, ratio: Array, context: Context) -> list[_Tap]:
-    """Return the synapses that stand for a port."""
+    """Return the synapses that stand for a port: one, or two where they serve it much better."""
+    assert pop.membrane is not None  # the caller's condition
     code = _synapse_code(pop, port, context)
     # an unfiltered input keeps the area of one event
-    gain = np.sqrt(ratio) / 2.0**code if not _filters(port) else np.sqrt(ratio * area_of(port.decay) / 2.0**code)
-    split = _split(pop, port, membrane_code, code, gain, context)
-    if split is None:
-        return [_Tap(port, code, gain)]
-    context.record.splits[pop.name, port.name] = split
-    first = replace(port, gain=frozen(port.gain * split.gains[0]), decay=frozen(kept(split.codes[0])))
-    second = replace(port, name=port.name + SECOND, gain=frozen(port.gain * split.gains[1]), decay=frozen(kept(split.codes[1])))
-    return [_Tap(first, split.codes[0], split.gains[0]), _Tap(second, split.codes[1], split.gains[1])]
+    gain = np.sqrt(ratio) if port.decay is None or not _filters(port) else np.sqrt(ratio * area_of(port.decay) * 2.0**code)
+    one = _Tap(port, code, gain / 2.0**code)
+    wanted = np.zeros(pop.size) if port.decay is None else port.decay
+    error = one_synapse_error(wanted, pop.membrane.decay, code, membrane_code)
+    split = _split(pop, port, membrane_code, one, error, context)
+    taps = [one] if split is None else [_of_two(split, port, k) for k in (0, 1)]
+    found = error if split is None else split.error
+    context.record.responses.extend(response_fits(pop.name, port.name, [t.code for t in taps], membrane_code, error, found))
+    return taps
+
+
+def _of_two(split: Split, port: Port, number: int) -> _Tap:
+    """Return one of two synapses; what a bias brings does not come through synapses."""
+    code, gain = split.codes[number], split.gains[number]
+    bias = port.bias if number == 0 else np.zeros(code.size)
+    name = port.name + SECOND * number
+    return _Tap(replace(port, name=name, gain=frozen(port.gain * gain), decay=frozen(kept(code)), bias=frozen(bias)), code, gain)
 
 
 def _filters(port: Port) -> bool:
     return port.decay is not None and bool(np.any(port.decay))
 
 
-def _split(pop: Population, port: Port, membrane_code: Ints, code: Ints, gain: Array, context: Context) -> Split | None:
-    """Return how two synapses stand for a port, each neuron's second one silent where it is not worth it; None where all are.
-
-    Fill ``record.kernels``, for one synapse too.
-    """
-    assert pop.membrane is not None
-    if not _filters(port):
+def _split(pop: Population, port: Port, membrane_code: Ints, one: _Tap, error: Array, context: Context) -> Split | None:
+    """Return how two synapses stand for a port, each neuron's second one silent where it is not worth it; None where all are."""
+    record, options, hardware = context.record, context.options, context.hardware
+    free = record.layer[pop.name] == "hidden" and len(pop.ports) < hardware["hidden_synapses"]
+    if not free or not _filters(port) or options.synapses == "one" or options.gain == "none":
         return None
-    assert port.decay is not None
-    record = context.record
-    one = one_synapse_error(port.decay, pop.membrane.decay, code, membrane_code)
-    free = record.layer[pop.name] == "hidden" and len(pop.ports) < context.hardware["hidden_synapses"]
-    split = None
-    if free and context.options.synapses == "auto" and context.options.gain == "area":
-        highest = context.hardware["decay_max"]
-        two = two_synapses(port.decay, pop.membrane.decay, membrane_code, SHORTEST_SYNAPSE, highest)
-        worth = (one > TOLERATED) & (two.error < WORTH * one)
-        if np.any(worth):
-            neutral, depth = rate_neutral(pop.membrane.decay, membrane_code)
-            record.fading[pop.name] = frozen(np.where(worth, depth, record.fading[pop.name]))
-            split = two.scaled(neutral).where(worth, code, gain, one)
+    assert pop.membrane is not None and port.decay is not None  # it filters
+    two = two_synapses(port.decay, pop.membrane.decay, membrane_code, SHORTEST_SYNAPSE, hardware["decay_max"])
+    worth = (error > TOLERATED) & (two.error < WORTH * error)
+    if not np.any(worth):
+        return None
+    gain, depth = rate_neutral(pop.membrane.decay, membrane_code)
+    record.fading[pop.name] = frozen(np.where(worth, depth, record.fading[pop.name]))
+    record.splits[pop.name, port.name] = split = two.scaled(gain).where(worth, one.code, one.gain, error)
+    context.deviate(
+        "rounded", "two-synapses", pop.nodes, "two synapses of the chip stand for one, as together they answer an event more alike"
+    )
     return split
 
 

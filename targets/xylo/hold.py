@@ -1,5 +1,7 @@
 """Held neurons: one spike a step where the chip would send one for each threshold in the membrane.
 
+Bursts do harm in loops, where each of their spikes excites the loop again; so neurons are held there.
+
 A neuron sends as many spikes as its threshold register fits into its membrane.  A held neuron has a register of several
 thresholds and a constant drive that lifts its resting level by the difference, so that it fires at the level at which it should,
 and once: a second spike would take a whole register more.  The spike takes off too much; what is too much comes back in the next
@@ -24,7 +26,7 @@ from nirhw.network import Ints, Membrane, Network, Population, Port, Projection,
 from nirhw.operators import Array, Sparse, frozen
 from nirhw.pipeline import Context
 
-from .kernels import kept
+from .kernels import SECOND, kept
 from .knobs import depth
 
 PREFIX = "~hold:"
@@ -33,6 +35,8 @@ CLOCK, START, START_RELAY = f"{PREFIX}clock", f"{PREFIX}start", f"{PREFIX}start~
 SHARE, FARTHEST = 0.5, 8.0
 #: a neuron is held where its few strongest sources, firing in every step, lift it by so many thresholds a step
 FEW, RISE = 2, 4.0
+#: decay code of a synapse that carries nothing else: 120 of 127 weight units are multiples of ``2 ** code``, 7/8 of which act
+FREE_CODE = 3
 #: decay code of the slowest membrane that is held: a unit of constant drive lifts it by ``2 ** code`` units
 SLOWEST = 8
 #: starters whose events add up to a neuron's kick
@@ -53,7 +57,7 @@ class ChooseHeld:
             return network
         layer, wanted = context.record.layer, {}
         for pop in network.populations.values():
-            if pop.rule == "spiking" and pop.role == "network" and layer[pop.name] == "hidden":
+            if pop.rule == "spiking" and pop.role == "network" and layer[pop.name] == "hidden" and _excites(network, pop):
                 reach = np.where(_free_targets(network, pop, context), _reach(network, pop), 0.0)
                 if np.any(reach):
                     wanted[pop.name] = reach
@@ -61,6 +65,11 @@ class ChooseHeld:
         if neurons and _fits(network, neurons, context):
             context.record.reach.update(wanted)
         return network
+
+
+def _excites(network: Network, pop: Population) -> bool:
+    """Return whether spikes of a population come back as excitation: elsewhere a burst brings the sum that it should."""
+    return any(w.recurrent and w.operator.matrix.max() > 0 for w in network.out_of(pop.name))
 
 
 def _reach(network: Network, pop: Population) -> Array:
@@ -130,7 +139,7 @@ class AddHolds:
         populations, projections = dict(network.populations), list(network.projections)
         held: list[_Held] = []
         for name, reach in record.reach.items():
-            pop, chosen = populations[name], np.flatnonzero(reach)
+            pop, chosen = _with_both_synapses(populations[name], context), np.flatnonzero(reach)
             one = _held(pop, chosen, reach[chosen], _own_weights(network, pop, chosen), context)
             populations[name] = one.population
             relay = _relay(f"{PREFIX}{name}", chosen.size, context)
@@ -195,6 +204,16 @@ class _Held:
             weights[name] = (count * cell).astype(np.int64)
             rest = rest - count * unit
         return weights
+
+
+def _with_both_synapses(pop: Population, context: Context) -> Population:
+    """Return a population whose second synapse, if it is free, can carry a part of what comes back."""
+    if len(pop.ports) >= context.hardware["hidden_synapses"]:
+        return pop
+    first = pop.ports[0]
+    second = Port(first.name + SECOND, frozen(np.zeros(pop.size)), frozen(np.zeros(pop.size)))
+    codes = {**pop.codes, f"i_syn_decay:{second.name}": np.full(pop.size, FREE_CODE, np.int64)}
+    return replace(pop, ports=(first, second), codes=codes)
 
 
 def _own_weights(network: Network, pop: Population, chosen: Ints) -> dict[str, Ints]:

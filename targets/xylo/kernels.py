@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from numpy.typing import NDArray
 from nirhw.network import Ints
 from nirhw.operators import Array
 
+#: ends the names of ports and projections of a second synapse
+SECOND = "~2"
 #: weight of the error of rounded weights, as a share of the response: keeps gains from cancelling each other
 NOISE = 1e-4
 #: a response that never fades counts as one that keeps this share
@@ -120,3 +123,30 @@ def two_synapses(synapse: Array, membrane: Array, membrane_code: Ints, lowest: i
     off = total - 2 * (g * wf + h * ws) + g**2 * ff + h**2 * ss + 2 * g * h * fs
     error = np.sqrt(np.maximum(off[best] / total, 0.0))
     return Split(pairs[best[0]].T.astype(np.int64), np.stack([g[best], h[best]]), error)
+
+
+def response_fits(
+    population: str, port: str, codes: list[Ints], membrane_code: Ints, one: Array, found: Array
+) -> list[dict[str, Any]]:
+    """Return rows of the report: how the response to an event fits, one for each distinct set of codes and errors.
+
+    Args:
+        population, port: names.
+        codes: of the synapses, one or two, ``(neurons,)`` each.
+        membrane_code: ``(neurons,)``.
+        one, found: relative errors of the response, root mean square, with one synapse and as it is, ``(neurons,)``.
+    """
+    rows = np.stack([*codes, membrane_code, np.round(one, 6), np.round(found, 6)])
+    distinct, counts = np.unique(rows, axis=1, return_counts=True)
+    return [
+        {
+            "population": population,
+            "port": port,
+            "neurons": int(number),
+            "synapse_codes": [int(c) for c in row[: len(codes)]],
+            "membrane_code": int(row[-3]),
+            "one_synapse_error": float(row[-2]),
+            "error": float(row[-1]),
+        }
+        for row, number in zip(distinct.T, counts, strict=True)
+    ]

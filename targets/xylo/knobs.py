@@ -16,6 +16,7 @@ from nirhw.operators import Array
 from nirhw.pipeline import Context
 
 from .drivers import driven, driver_knob
+from .kernels import SECOND
 
 #: layers whose neurons have registers
 LAYERS = ("hidden", "output")
@@ -77,7 +78,7 @@ def gains(proj: Projection, weights: Array, network: Network, context: Context) 
         if proj.source in context.record.reach:
             held = held | (context.record.reach[proj.source] > 0)
         up = up * np.where(held, 1.0, LOOP_SHARE)
-        if not np.all(held):
+        if not np.all(held) and not proj.port.endswith(SECOND):
             context.deviate(
                 "rounded",
                 "loop-share",

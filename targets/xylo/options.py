@@ -68,6 +68,7 @@ class XyloRecord:
         scale: chip units of membrane per unit of v, by population, ``(size,)``.
         shifts: weight shift by matrix: "input", "hidden", "readout".
         times, tensors: fits, for the report.
+        responses: how responses to an event fit, for the report.
         fading: factor on what a spike takes off, since that fades as the decay code says, by population, ``(size,)``.
         splits: how two synapses stand for one, by population and port.
         reach: threshold register of held neurons beyond their threshold, in thresholds, by population, ``(size,)``.
@@ -84,6 +85,7 @@ class XyloRecord:
     shifts: dict[str, int] = field(default_factory=dict)
     times: list[TimeConstantFit] = field(default_factory=list)
     tensors: list[TensorFit] = field(default_factory=list)
+    responses: list[dict[str, Any]] = field(default_factory=list)
     fading: dict[str, Array] = field(default_factory=dict)
     splits: dict[tuple[str, str], Split] = field(default_factory=dict)
     reach: dict[str, Array] = field(default_factory=dict)

@@ -25,8 +25,8 @@ from nirhw.properties import (
     weights,
 )
 
-from .fit import SECOND, SHORTEST_SYNAPSE, area_of, nearest_code
-from .kernels import kept
+from .fit import SHORTEST_SYNAPSE, area_of, nearest_code
+from .kernels import SECOND, kept
 from .knobs import gains
 from .structure import hop
 

@@ -21,7 +21,7 @@ from nirhw.pipeline import Context
 
 from .compensate import moments_into, rounded_together
 from .drivers import KNOB, driven
-from .fit import SECOND
+from .kernels import SECOND
 from .knobs import depth, gains
 
 STATE_MAX = 32767
@@ -71,7 +71,7 @@ class QuantizeWeights:
         record.shifts.update({"input": 0, "hidden": 0, "readout": 0} | shifts | out_shifts)
         populations, quantized = [], {}
         for name, row in rows.items():
-            scale, integers = _integers({**scales, **out_scales}[name], row, network, context)
+            scale, row, integers = _integers({**scales, **out_scales}[name], row, network, context)
             record.scale[name] = scale
             for proj in network.into(name):
                 quantized[proj.name] = _listed(proj, row, integers[proj.name], scale, context)
@@ -197,8 +197,8 @@ def _grid(context: Context) -> Grid:
     return Grid(lowest, hardware["weight_max"], truncate=context.options.rounding == "truncate")
 
 
-def _integers(start: Array, row: _Rows, network: Network, context: Context) -> tuple[Array, dict[str, Array]]:
-    """Return scale and integers by projection, from the scale that clips nothing."""
+def _integers(start: Array, row: _Rows, network: Network, context: Context) -> tuple[Array, _Rows, dict[str, Array]]:
+    """Return scale, weights and integers by projection, from the scale that clips nothing."""
     grid = _grid(context)
     units = {n: 2.0 ** context.record.shifts[matrix] for n, matrix in row.matrix.items()}
     scale = _refined(start, row, context)
@@ -206,24 +206,23 @@ def _integers(start: Array, row: _Rows, network: Network, context: Context) -> t
         moments = moments_into(network, row.pop, context.activity, context)
         if moments is not None:
             scale, integers = rounded_together(row.pop, row.weights, units, scale, row.cap, grid, moments, context)
-            return frozen(scale), integers
-    return scale, _rounded(row, network, scale, units, grid, context)
+            return frozen(scale), row, integers
+    factor = {n: scale[:, None] / unit for n, unit in units.items()}
+    row = _made_up(row, network, factor, grid, context)
+    return scale, row, {n: grid.nearest(w * factor[n]) for n, w in row.weights.items()}
 
 
-def _rounded(
-    row: _Rows, network: Network, scale: Array, units: dict[str, float], grid: Grid, context: Context
-) -> dict[str, Array]:
-    """Return the nearest integers; the faster of two synapses makes up for what is lost on the slower one."""
-    wanted = dict(row.weights)
-    for slow in network.into(row.pop.name):
-        split = context.record.splits.get((row.pop.name, slow.port.removesuffix(SECOND)))
-        if split is None or not slow.port.endswith(SECOND):
-            continue
-        fast = next(p for p in network.into(row.pop.name) if p.source == slow.source and p.port + SECOND == slow.port)
-        values = wanted[slow.name]
-        lost = values - grid.nearest(values * scale[:, None] / units[slow.name]) * units[slow.name] / scale[:, None]
-        wanted[fast.name] = wanted[fast.name] + split.carried[:, None] * lost
-    return {n: grid.nearest(w * scale[:, None] / units[n]) for n, w in wanted.items()}
+def _made_up(row: _Rows, network: Network, factor: dict[str, Array], grid: Grid, context: Context) -> _Rows:
+    """Return weights in which the faster of two synapses makes up for what rounding takes from the slower one."""
+    weights = dict(row.weights)
+    ways = {(p.source, p.port): p.name for p in network.into(row.pop.name)}
+    for (source, port), slow in ways.items():
+        split = context.record.splits.get((row.pop.name, port.removesuffix(SECOND)))
+        if split is not None and port.endswith(SECOND):
+            lost = weights[slow] - grid.nearest(weights[slow] * factor[slow]) / factor[slow]
+            fast = ways[source, port.removesuffix(SECOND)]
+            weights[fast] = weights[fast] + split.carried[:, None] * lost
+    return replace(row, weights=weights)
 
 
 def _listed(proj: Projection, row: _Rows, integers: Array, scale: Array, context: Context) -> Quantized:
@@ -233,7 +232,8 @@ def _listed(proj: Projection, row: _Rows, integers: Array, scale: Array, context
     fit = tensor_fit(proj.name, proj.nodes, row.weights[proj.name], integers, scale[:, None], shift)
     context.record.tensors.append(fit)
     if np.isfinite(fit.sqnr_db):
-        context.deviate("rounded", "weights", proj.nodes, f"8-bit weights: {fit.phrase}")
+        which = " of the second synapse" if proj.port.endswith(SECOND) else ""
+        context.deviate("rounded", "weights", proj.nodes, f"8-bit weights{which}: {fit.phrase}")
     return Quantized(csr_array(integers.astype(np.int64)), shift, scale)
 
 

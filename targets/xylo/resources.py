@@ -18,10 +18,11 @@ from .options import XyloRecord
 
 
 def resources(config: XyloConfiguration, io_map: Mapping[str, Any], hardware: Hardware, record: XyloRecord) -> dict[str, Any]:
-    """Return resources, time constants, tensors, delays, placement and the clock a step needs."""
+    """Return resources, time constants, responses, tensors, delays, placement and the clock a step needs."""
     return {
         "resources": _usage(config, hardware),
         "time_constants": [f.as_row() for f in record.times],
+        "responses": record.responses,
         "tensors": [asdict(t) for t in record.tensors],
         "delays": record.delays,
         "placement": _placement(io_map, record),

@@ -1,7 +1,7 @@
 """Whole compiled configurations, with all that the compiler adds to a network, are the same on xylosim 0.1.3 and on our emulator.
 
-Random networks whose configurations hold drivers (neurons whose aliases keep others to one spike a step), bias neurons, relays and
-second synapses, alone and together.  Needs the oracle of ``test_xylosim.py``.
+Random networks whose configurations have drivers (neurons whose aliases keep others to one spike a step), held neurons with their
+relays and starters, bias neurons, relays for delays and second synapses, alone and together.  Needs the oracle of ``test_xylosim.py``.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import pytest
 from nirhw.pipeline import Tuning
 from nirhw.targets.xylo.bias import SOURCE
 from nirhw.targets.xylo.config import NO_ALIAS
+from nirhw.targets.xylo.hold import CLOCK
 from tests import builders as b
 from tests.oracles import compare_xylosim
 from tests.oracles.random_xylo import Case
@@ -60,17 +61,20 @@ def network(seed: int, bias: bool, branch: bool, two_synapses: bool) -> nir.NIRG
 def compiled(seed: int) -> tuple[Case, set[str]]:
     """Return a compiled network with random input, and what the compiler put into it."""
     random = np.random.default_rng(1000 + seed)
-    bias, branch, two, driven = (bool(seed >> k & 1) for k in range(4))
+    bias, branch, two, driven, held = (bool(seed >> k & 1) for k in range(5))
     tuning = Tuning({"drivers": int(random.integers(1, HIDDEN + 1))}, bursts={"hid": random.uniform(0.1, 1.0, HIDDEN)})
-    config, _, _, context = lowered(network(seed, bias, branch, two), b.DT, "subtract", tuning if driven else Tuning())
+    options = {"bursts": "hold" if held else "allow", "synapses": "auto" if held else "one"}
+    graph = network(seed, bias, branch, two)
+    config, _, _, context = lowered(graph, b.DT, "subtract", tuning if driven else Tuning(), **options)
     features = {
         "drivers": bool((config.hidden.neurons.alias_target != NO_ALIAS).any() and config.hidden.aliasing),
+        "held neurons": CLOCK in context.record.hidden_ids,
         "bias neurons": SOURCE in context.record.hidden_ids,
         "bias registers": config.bias_enable and bool((np.abs(config.hidden.neurons.v_mem_bias) > 1).any()),
         "relays": any(row["relay_stages"] for row in context.record.delays),
         "two synapses": config.synapse2_enable and bool(config.input.syn2_weights.any() or config.hidden.syn2_weights.any()),
     }
-    assert features["drivers"] == driven and features["two synapses"] == two
+    assert features["drivers"] == driven and features["held neurons"] == held
     counts = tuple((random.random((STEPS, CHANNELS)) < rate).astype(np.int64) for rate in (0.4, 0.1))
     return Case(config, counts), {name for name, there in features.items() if there}
 
@@ -93,8 +97,8 @@ def test_compiled_configurations_equal_xylosim(tmp_path):
             "output spikes": all(t.out_spikes.any() for t in traces),
         }
         seen.update({*features, *(name for name, there in lively.items() if there)})
-        if features >= {"drivers", "bias neurons", "relays", "two synapses"}:
+        if features >= {"drivers", "held neurons", "bias neurons", "relays", "two synapses"}:
             seen["all together"] += 1
     assert not failures
     print(f"{NETWORKS} compiled configurations equal; with: {dict(sorted(seen.items()))}")
-    assert len(seen) == 8 and min(seen.values()) >= 3
+    assert len(seen) == 9 and min(seen.values()) >= 3
