@@ -178,6 +178,8 @@ def fit_to_record(
         rounded = bench.trimmed(rounded)
         if rounded.score.value >= max(plain.score.value, best.score.value - _doubt(best.score, searched.number)):
             best = rounded
+    if alone and not best.score.clearly_above(plain.score):
+        best = plain  # the best of many is a little better by chance alone
     before, after, error = halves.judged(plain.emulated, best.emulated)
     return Recorded(
         best.activity,
@@ -233,11 +235,11 @@ class _Bench:
         evidence, observed = observe(emulated, self.searched, self.network)
         return _Tried(activity, tuning, emulated, self.objective.score(evidence), observed)
 
-    def trimmed(self, best: _Tried) -> _Tried:
-        """Return the best of a candidate and those with trims."""
+    def trimmed(self, start: _Tried) -> _Tried:
+        """Return the best of a candidate and those with trims, which have to be clearly better."""
         if not self.trims:
-            return best
-        activity = best.activity
+            return start
+        activity, best = start.activity, start
 
         def judge(tuning: Tuning) -> Observed | None:
             nonlocal best
@@ -247,7 +249,7 @@ class _Bench:
             return None if found is None else found.observed
 
         trim(Tuning(overshoot=self.firing.overshoot), self.network, self.firing, judge, self.trims)
-        return best
+        return best if best.score.clearly_above(start.score) else start
 
     def rate_fits(self, plain: _Tried, best: _Tried) -> Iterator[RateFit]:
         """Yield how the rates of each population come out."""
