@@ -173,13 +173,13 @@ def fit_to_record(
     assert plain is not None  # an error of the default is raised
     rounded = bench.tried(activity, Tuning())
     doubt = _doubt(plain.score, searched.number)
-    best = bench.trimmed(plain)
+    best, base = bench.trimmed(plain), plain
     if rounded is not None and rounded.score.value >= plain.score.value + (-doubt if alone else doubt):
-        rounded = bench.trimmed(rounded)
-        if rounded.score.value >= max(plain.score.value, best.score.value - _doubt(best.score, searched.number)):
-            best = rounded
-    if alone and not best.score.clearly_above(plain.score):
-        best = plain  # the best of many is a little better by chance alone
+        other = bench.trimmed(rounded)
+        if other.score.value >= max(plain.score.value, best.score.value - _doubt(best.score, searched.number)):
+            best, base = other, rounded
+    if base.score.value >= plain.score.value and not _likely_above(best.score, base.score):
+        best = base  # the best of many rounds of trims is a little better by chance alone
     before, after, error = halves.judged(plain.emulated, best.emulated)
     return Recorded(
         best.activity,
@@ -195,6 +195,12 @@ def fit_to_record(
         (halves.chosen.size, halves.held.size),
         seed,
     )
+
+
+def _likely_above(score: Score, other: Score) -> bool:
+    """Return whether the gain over another score, sample by sample, is more than its standard error."""
+    gain = score.by_sample - other.by_sample
+    return bool(gain.mean() > gain.std() / np.sqrt(gain.size))
 
 
 def _doubt(score: Score, number: int) -> float:
@@ -235,11 +241,11 @@ class _Bench:
         evidence, observed = observe(emulated, self.searched, self.network)
         return _Tried(activity, tuning, emulated, self.objective.score(evidence), observed)
 
-    def trimmed(self, start: _Tried) -> _Tried:
-        """Return the best of a candidate and those with trims, which have to be clearly better."""
+    def trimmed(self, best: _Tried) -> _Tried:
+        """Return the best of a candidate and those with trims."""
         if not self.trims:
-            return start
-        activity, best = start.activity, start
+            return best
+        activity = best.activity
 
         def judge(tuning: Tuning) -> Observed | None:
             nonlocal best
@@ -249,7 +255,7 @@ class _Bench:
             return None if found is None else found.observed
 
         trim(Tuning(overshoot=self.firing.overshoot), self.network, self.firing, judge, self.trims)
-        return best if best.score.clearly_above(start.score) else start
+        return best
 
     def rate_fits(self, plain: _Tried, best: _Tried) -> Iterator[RateFit]:
         """Yield how the rates of each population come out."""

@@ -84,6 +84,15 @@ def test_few_bits_agree_more_on_samples_that_nobody_saw() -> None:
     assert fitted.value > plain.value + 2 * plain.error
 
 
+@pytest.mark.parametrize("target", ["spinnaker2", "loihi2"])
+def test_neurons_stay_as_they_are_where_the_gain_may_be_chance(target: str) -> None:
+    """Nothing is lost, so the best of many trims would fit the search half alone."""
+    lossless = np.round(b.weights(6, 8, 1, 0.5, 0.3) * 8) / 8
+    graph = b.chain(8, 6, w=nir.Linear(lossless), n=b.cubalif(6))
+    fitted = nirhw.compile(graph, target, level=2, calibration=samples(8), dt=b.DT, reset="zero")
+    assert fitted.report.data["recorded"]["trims"] == []
+
+
 def test_only_the_search_half_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     network = read_network(dense(), Semantics(b.DT, "subtract", "euler")).network
     split = Split.of(network, samples_of(network, samples(8), None, None), 4)
