@@ -178,7 +178,7 @@ def fit_to_record(
         other = bench.trimmed(rounded)
         if other.score.value >= max(plain.score.value, best.score.value - _doubt(best.score, searched.number)):
             best, base = other, rounded
-    if base.score.value >= plain.score.value and not _likely_above(best.score, base.score):
+    if base.score.value >= plain.score.value and not best.score.clearly_above(base.score):
         best = base  # the best of many rounds of trims is a little better by chance alone
     before, after, error = halves.judged(plain.emulated, best.emulated)
     return Recorded(
@@ -195,12 +195,6 @@ def fit_to_record(
         (halves.chosen.size, halves.held.size),
         seed,
     )
-
-
-def _likely_above(score: Score, other: Score) -> bool:
-    """Return whether the gain over another score, sample by sample, is more than its standard error."""
-    gain = score.by_sample - other.by_sample
-    return bool(gain.mean() > gain.std() / np.sqrt(gain.size))
 
 
 def _doubt(score: Score, number: int) -> float:
