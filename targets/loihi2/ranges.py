@@ -1,8 +1,9 @@
-"""One matrix as several by the size of its weights, each with an exponent of its own.
+"""One matrix as several of unlike exponents, by the size of its weights.
 
 An outlier sets the exponent of its matrix and with it how coarse all other weights are.  Lava adds up what any number of
-connections bring, so large and small weights may stand in matrices of their own.  That takes axons and memory, not synapses: it
-is done where noise would be heard and all synapses of the population still fit one core.
+connections bring, so large and small weights may stand in matrices of their own; and a weight may stand in two: what a coarse
+matrix leaves of it, a fine one adds.  The few synapses more are within ``SHARE``; the rest takes axons.  It is done where noise
+would be heard and all synapses of the population still fit one core.
 """
 
 from __future__ import annotations

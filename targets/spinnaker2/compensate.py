@@ -93,9 +93,8 @@ def rounded_together(
         if moment is None:
             return None
         moments.append((some, moment))
-        found[some], integers[some] = compensated_scale(
-            stacked[some], grids, np.ones(1), scales_around(found[some], shares, finest[::grain][some]), moment, keep_signs=keep_signs
-        )
+        tried = scales_around(found[some], shares, finest[::grain][some])
+        found[some], integers[some] = compensated_scale(stacked[some], grids, np.ones(1), tried, moment, keep_signs=keep_signs)
     context.drives.append(drive_fit(pop.name, stacked, grids, found[:, None], integers, moments))
     parts = np.split(integers, np.cumsum(widths)[:-1], axis=1)
     return np.repeat(found, grain), {r.proj.name: r.gathered(p) for r, p in zip(rows, parts, strict=True)}

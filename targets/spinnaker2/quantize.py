@@ -285,5 +285,6 @@ def _list_loss(
         f"weights of 4 bits and sign, as words with delays have: {fit.phrase}; words without delays would give {other:.1f} dB"
     )
     if np.any(words > 1):
-        reason += f"; {int((words > 1).sum())} synapses take several words that add up, {words.sum() / fit.weights:.2f} words a weight"
+        several, mean = int((words > 1).sum()), words.sum() / fit.weights
+        reason += f"; {several} synapses take several words that add up, {mean:.2f} words a weight"
     context.deviate("rounded", "weights", row.proj.nodes, reason)
