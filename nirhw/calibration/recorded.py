@@ -173,11 +173,13 @@ def fit_to_record(
     assert plain is not None  # an error of the default is raised
     rounded = bench.tried(activity, Tuning())
     doubt = _doubt(plain.score, searched.number)
-    best = bench.trimmed(plain)
+    best, base = bench.trimmed(plain), plain
     if rounded is not None and rounded.score.value >= plain.score.value + (-doubt if alone else doubt):
-        rounded = bench.trimmed(rounded)
-        if rounded.score.value >= max(plain.score.value, best.score.value - _doubt(best.score, searched.number)):
-            best = rounded
+        other = bench.trimmed(rounded)
+        if other.score.value >= max(plain.score.value, best.score.value - _doubt(best.score, searched.number)):
+            best, base = other, rounded
+    if base.score.value >= plain.score.value and not best.score.clearly_above(base.score):
+        best = base  # the best of many rounds of trims is a little better by chance alone
     before, after, error = halves.judged(plain.emulated, best.emulated)
     return Recorded(
         best.activity,

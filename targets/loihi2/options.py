@@ -39,7 +39,7 @@ class Loihi2Options:
     ranges: int = option(
         4,
         "most matrices that one becomes by the size of its weights, each with an exponent of its own, where outliers make "
-        "it coarse and a population's synapses then fit one core; 1: none",
+        "it coarse and a population's synapses then fit one core; few weights stand in several, which add up; 1: none",
         between=(1, 8),
     )
     bias: str = option(

@@ -15,8 +15,8 @@ from nirhw.diagnostics import Diagnostic
 from nirhw.hardware import Hardware
 
 from .config import PARAMETERS, Slice, SpiNNaker2Configuration
-from .findings import broken
-from .synapses import ConvBlock
+from .findings import broken, over_limit
+from .synapses import ConvBlock, SynapseBlock
 
 WORD = 4
 
@@ -30,6 +30,9 @@ def memory_rules(config: SpiNNaker2Configuration, hardware: Hardware) -> Iterato
     limit = hardware.limits[area]
     room = hardware[area] - hardware[f"log_bytes_{config.layout}"]
     for index, part in enumerate(config.slices):
+        longest = max((int(rows.max(initial=0)) for rows in _rows(part).values()), default=0)
+        words = (hardware["row_header_bytes"] + longest * hardware["synapse_bytes"] + WORD - 1) // WORD
+        yield from over_limit(hardware, "row_words", words, f"words in the longest row of slice {index}", [part.population])
         used = slice_bytes(part, config.timesteps, hardware)
         if used > room:
             why = f"limit {area} less the log ({limit.certainty}: {limit.source})"
@@ -44,17 +47,23 @@ def slice_bytes(part: Slice, timesteps: int, hardware: Hardware) -> int:
 
 def _synapse_bytes(part: Slice, hardware: Hardware) -> int:
     """Return the bytes of rows or kernels and of their table: an entry for each neuron of a source slice, or for each kernel."""
-    rows: dict[int, Any] = {}  # synapses by source neuron; blocks of one source slice share its rows
     total = 0
     for block in part.blocks:
         if isinstance(block, ConvBlock):
             total += hardware["table_entry_bytes"] + int(block.kernel.size) * hardware["kernel_weight_bytes"]
-        else:
-            rows[block.source] = rows.get(block.source, 0) + np.diff(block.start)
-    for lengths in rows.values():
+    for lengths in _rows(part).values():
         words = -(-lengths * hardware["synapse_bytes"] // WORD)
         total += int(words.sum()) * WORD + lengths.size * (hardware["table_entry_bytes"] + hardware["row_header_bytes"])
     return total
+
+
+def _rows(part: Slice) -> dict[int, Any]:
+    """Return synapse words by source neuron, for each source slice, whose blocks share rows."""
+    rows: dict[int, Any] = {}
+    for block in part.blocks:
+        if isinstance(block, SynapseBlock):
+            rows[block.source] = rows.get(block.source, 0) + np.diff(block.start)
+    return rows
 
 
 def _record_bytes(part: Slice, steps: int, hardware: Hardware) -> int:

@@ -60,7 +60,7 @@ class Row:
 
 
 def rounded_together(
-    network: Network, pop: Population, rows: list[Row], scale: Array, grid: Grid, context: Context
+    network: Network, pop: Population, rows: list[Row], scale: Array, finest: Array, grid: Grid, context: Context
 ) -> tuple[Array, dict[str, Array]] | None:
     """Return scale by neuron, ``(size,)``, and integers by projection, whole floats; None where nothing was recorded for it.
 
@@ -69,6 +69,7 @@ def rounded_together(
         pop: a population.
         rows: weights of all projections that end in it, in the network's order.
         scale: chip units of v per unit of the network's v by neuron, around which the best one is looked for.
+        finest: largest scale by neuron.
         grid: integers of the synapse words.
         context: of the compilation.
     """
@@ -92,9 +93,8 @@ def rounded_together(
         if moment is None:
             return None
         moments.append((some, moment))
-        found[some], integers[some] = compensated_scale(
-            stacked[some], grids, np.ones(1), scales_around(found[some], shares), moment, keep_signs=keep_signs
-        )
+        tried = scales_around(found[some], shares, finest[::grain][some])
+        found[some], integers[some] = compensated_scale(stacked[some], grids, np.ones(1), tried, moment, keep_signs=keep_signs)
     context.drives.append(drive_fit(pop.name, stacked, grids, found[:, None], integers, moments))
     parts = np.split(integers, np.cumsum(widths)[:-1], axis=1)
     return np.repeat(found, grain), {r.proj.name: r.gathered(p) for r, p in zip(rows, parts, strict=True)}

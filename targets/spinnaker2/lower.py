@@ -22,9 +22,11 @@ from .config import (
     SpiNNaker2Configuration,
 )
 from .convolve import kernel_of
+from .quantize import weight_limit
 from .routes import keys_of, routes
 from .synapses import Block, ConvBlock, SynapseBlock, narrowed
 from .traffic import first_slices, traffic
+from .words import split
 
 
 def lower(network: Network, context: Context) -> tuple[SpiNNaker2Configuration, dict[str, Any]]:
@@ -121,12 +123,19 @@ def _blocks(network: Network, context: Context) -> list[list[Block]]:
                 _add_kernels(blocks, way, cuts, start, context)
             continue
         for source in dict.fromkeys(w.source for w in ways):
-            _add_rows(blocks, source, name, [w for w in ways if w.source == source], cuts, start)
+            limit = weight_limit(context.record.application[name], context)
+            _add_rows(blocks, source, name, [w for w in ways if w.source == source], cuts, start, limit)
     return blocks
 
 
 def _add_rows(
-    blocks: list[list[Block]], source: str, target: str, ways: list[Projection], cuts: dict[str, list[int]], start: dict[str, int]
+    blocks: list[list[Block]],
+    source: str,
+    target: str,
+    ways: list[Projection],
+    cuts: dict[str, list[int]],
+    start: dict[str, int],
+    limit: int,
 ) -> None:
     parts = []
     for way in ways:
@@ -134,7 +143,8 @@ def _add_rows(
         weight = way.quantized.weight.tocoo()
         post, pre = weight.coords
         by = {"all": np.zeros(weight.nnz, np.int64), "source": pre, "target": post}[way.delay_by]
-        parts.append((pre, post, weight.data, np.atleast_1d(way.delay)[by] - 1))
+        words, synapse = split(weight.data, limit)
+        parts.append((pre[synapse], post[synapse], words, (np.atleast_1d(way.delay)[by] - 1)[synapse]))
     pre, post, data, delay = (np.concatenate([p[k] for p in parts]).astype(np.int64) for k in range(4))
     if not pre.size:  # all weights are zero
         return

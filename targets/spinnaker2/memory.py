@@ -96,6 +96,10 @@ class MemoryModel:
             self.steps,
         )
 
+    def row_words(self, synapses: int) -> int:
+        """Return the 4-byte words of a row of so many synapse words, header included."""
+        return self.row_bytes(np.array([synapses])) // WORD
+
     def row_bytes(self, lengths: NDArray[np.int64]) -> int:
         """Return the bytes of synapse rows of ``lengths`` synapses, headers included."""
         padded = -(-lengths * self.hardware["synapse_bytes"] // WORD) * WORD

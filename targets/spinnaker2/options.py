@@ -35,6 +35,12 @@ class SpiNNaker2Options:
     rounding: str = option(
         "auto", "how weights become integers; auto: nearest, or truncate if vendor", choices=("auto", "nearest", "truncate")
     )
+    words: int = option(
+        4,
+        "most words of 4 bits that add up to one weight, which lets few large weights leave the others a finer scale; a neuron "
+        "gets about 1.25 words a weight at most; 1: none",
+        between=(1, 8),
+    )
     bias: str = option(
         "source",
         "biases through synapses of an always-firing neuron (convolutions: as i_offset), or all as i_offset",

@@ -21,9 +21,11 @@ from nirhw.hardware import Hardware
 from nirhw.network import Network, Population
 from nirhw.pipeline import Context
 
-from .config import CONVOLUTION, SPIKE_LIST
+from .config import CONVOLUTION, DELAYED, SPIKE_LIST
 from .convolve import kernel_of
 from .memory import Load, MemoryModel
+from .quantize import weight_limit
+from .words import words_of
 
 Ints = NDArray[np.int64]
 
@@ -125,10 +127,20 @@ class _Cutter:
         if not ways:
             return
         found = [(w.quantized.weight.tocoo(), rows[w.source]) for w in ways if w.quantized is not None]
-        post = np.concatenate([m.coords[0] for m, _ in found]).astype(np.int64)
-        row = np.concatenate([m.coords[1].astype(np.int64) + first for m, first in found])
+        limit = weight_limit(self.application, self.context)
+        words = words_of(np.concatenate([m.data for m, _ in found]), limit)
+        post = np.repeat(np.concatenate([m.coords[0] for m, _ in found]).astype(np.int64), words)
+        row = np.repeat(np.concatenate([m.coords[1].astype(np.int64) + first for m, first in found]), words)
         self.row = row[np.argsort(post, kind="stable")]
         np.cumsum(np.bincount(post, minlength=self.pop.size), out=self.indptr[1:])
+
+    def lengths(self, first: int, last: int) -> Ints:
+        """Return the words of each row that end in neurons ``first`` to ``last - 1``."""
+        return np.bincount(self.row[self.indptr[first] : self.indptr[last]], minlength=self.n_rows)
+
+    def rows_fit(self, first: int, last: int) -> bool:
+        """Whether the population table can hold the length of the longest row."""
+        return self.model.row_words(int(self.lengths(first, last).max(initial=0))) <= self.context.hardware["row_words"]
 
     def load(self, first: int, last: int, packed: bool = False) -> Load:
         """Return the load of neurons ``first`` to ``last - 1``; ``packed``: without rows that hold no synapse."""
@@ -136,7 +148,7 @@ class _Cutter:
         if self.application in CONVOLUTION:
             synapses = size // self.grain * self.kernel_bytes
             return self.model.load(self.application, size, record, self.n_sources if packed else self.n_rows, synapses)
-        lengths = np.bincount(self.row[self.indptr[first] : self.indptr[last]], minlength=self.n_rows)
+        lengths = self.lengths(first, last)
         if packed or not self.n_rows:
             lengths = lengths[lengths > 0]
         else:
@@ -147,12 +159,12 @@ class _Cutter:
     def fits(self, first: int, last: int) -> bool:
         """Whether a run of neurons fits a PE, with the rows of its source slices."""
         load = self.load(first, last)
-        return load.total <= load.area
+        return load.total <= load.area and self.rows_fit(first, last)
 
     def might_fit(self, first: int, last: int) -> bool:
         """Whether a run of neurons fits a PE, however the sources are cut."""
         load = self.load(first, last, packed=True)
-        return load.total <= load.area
+        return load.total <= load.area and self.rows_fit(first, last)
 
     def fewest(self, fits: Callable[[int, int], bool]) -> list[int] | None:
         """Return the first neurons of the fewest slices, longest first; None where not even one grain fits."""
@@ -211,5 +223,10 @@ def _too_many(context: Context) -> Iterator[Diagnostic]:
             tuple(worst),
             f"limit pes = {int(entry.value)} a chip ({entry.certainty}: {entry.source}); most take "
             + ", ".join(f"{n} {len(cuts[n]) - 1}" for n in worst),
-            "use fewer synapses, record less, or compile for spinnaker2-48",
+            "use fewer synapses, record less, or compile for spinnaker2-48"
+            + ("; words with delays: one a weight, options={'words': 1}" if _several_words(context) else ""),
         )
+
+
+def _several_words(context: Context) -> bool:
+    return context.options.words > 1 and not DELAYED.isdisjoint(context.record.application.values())

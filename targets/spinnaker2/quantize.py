@@ -24,6 +24,7 @@ from .compensate import Row, rounded_together
 from .config import CONVOLUTION, DELAYED
 from .convolve import kernel_of
 from .knobs import tuned_scale
+from .words import finest_scale, words_of
 
 #: multiples of one over the smallest weight that are tried as lossless scales, and what still counts as whole
 MOST_MULTIPLES = 16
@@ -60,16 +61,27 @@ def weight_limit(application: str, context: Context) -> int:
     return context.hardware[form]
 
 
+def words_of_synapse(application: str, context: Context) -> int:
+    """Return how many words a synapse may take: several where 4 bits are coarse and the scale is ours to choose."""
+    options = context.options
+    several = application in DELAYED and options.scale_rule == "error" and not options.truncates
+    return int(options.words) if several else 1
+
+
 def _population(network: Network, pop: Population, context: Context) -> dict[str, Quantized]:
     record, options = context.record, context.options
     application = record.application[pop.name]
     limit = weight_limit(application, context)
-    grid = Grid(-limit, limit, truncate=options.truncates)
+    most = words_of_synapse(application, context)
+    grid = Grid(-limit * most, limit * most, truncate=options.truncates)
     rows = [_tuned(_row(proj, pop, context), network, context) for proj in network.into(pop.name)]
     group = _groups(pop, context)
-    scale = frozen(_scale(rows, pop, group, grid, context) * tuned_scale(pop, network, context))
+    scale, finest = _scale(rows, pop, group, grid, limit, context)
+    scale = frozen(scale * tuned_scale(pop, network, context))
     together = (
-        None if options.vendor or options.scale_rule == "none" else rounded_together(network, pop, rows, scale, grid, context)
+        None
+        if options.vendor or options.scale_rule == "none"
+        else rounded_together(network, pop, rows, scale, np.maximum(finest, scale), grid, context)
     )
     scale = scale if together is None else frozen(together[0])
     record.scale[pop.name] = scale
@@ -85,7 +97,7 @@ def _population(network: Network, pop: Population, context: Context) -> dict[str
         if pop.role == "network":
             fit = tensor_fit(row.proj.name, row.proj.nodes, row.weight, integers, factor)
             record.tensors.append(fit)
-            _list_loss(row, fit, scale, group, application, context)
+            _list_loss(row, fit, scale, group, words_of(integers.astype(np.int64), limit), application, context)
     return made
 
 
@@ -120,32 +132,43 @@ def _groups(pop: Population, context: Context) -> NDArray[np.int64]:
     return np.arange(pop.size, dtype=np.int64)
 
 
-def _scale(rows: list[Row], pop: Population, group: NDArray[np.int64], grid: Grid, context: Context) -> Array:
-    """Return chip units of v per unit of the network's v, by neuron."""
+def _scale(
+    rows: list[Row], pop: Population, group: NDArray[np.int64], grid: Grid, limit: int, context: Context
+) -> tuple[Array, Array]:
+    """Return chip units of v per unit of the network's v, by neuron, and the finest that there may be."""
     options, record = context.options, context.record
     factor = record.factor[pop.name, pop.ports[0].name]
+    free = np.full(pop.size, np.inf)
     if options.scale_rule == "none":
-        return _per_drive(np.ones(pop.size), factor, pop)
+        return _per_drive(np.ones(pop.size), factor, pop), free
     weights = np.concatenate([np.zeros(0), *(r.weight for r in rows)])
     key = np.concatenate([np.zeros(0, np.int64), *(group[r.post] for r in rows)])
     count = int(group[-1]) + 1
-    start = max_scale(weights, key, count, grid)
+    start = max_scale(weights, key, count, replace(grid, low=-limit, high=limit))
     found = np.where(np.isfinite(start), start, 1.0)
     if options.scale_rule == "percentile":
         wanted = percentile_scale(weights, key, count, grid, options.percentile)
         found = np.where(np.isfinite(wanted), wanted, found)
     elif options.scale_rule == "error":
-        exact = lossless_scale(weights, key, start)
+        finest = finest_scale(weights, key, start, limit, grid.high // limit) if grid.high > limit else start
+        exact = lossless_scale(weights, key, finest)
         part = np.concatenate([np.zeros(0, np.int64), *(k * count + group[r.post] for k, r in enumerate(rows))])
 
         def loss(lost: Array) -> Array:
             by_part = drive_error(lost, part, len(rows) * count).reshape(len(rows), count)
             return np.asarray(by_part.sum(axis=0))
 
-        found = np.where(np.isfinite(exact), exact, least_error_scale(weights, key, found, grid, loss=loss))
+        found = least_error_scale(weights, key, found, grid, loss=loss)
+        if grid.high > limit:
+            free = finest[group]
+            ends = np.where(np.isfinite(finest), finest, 1.0)
+            finer = least_error_scale(weights, key, ends, grid, ends, loss=loss)
+            lost = [loss(grid.nearest(weights * s[key]) / s[key] - weights) for s in (found, finer)]
+            found = np.where(lost[1] < lost[0], finer, found)
+        found = np.where(np.isfinite(exact), exact, found)
     if options.vendor:
-        return _per_drive(found[group], factor, pop)
-    return frozen(found[group])
+        return _per_drive(found[group], factor, pop), free
+    return frozen(found[group]), free
 
 
 def lossless_scale(weights: Array, key: NDArray[np.int64], start: Array) -> Array:
@@ -236,7 +259,15 @@ def _check_parameters(pop: Population, scale: Array, context: Context) -> None:
         )
 
 
-def _list_loss(row: Row, fit: TensorFit, scale: Array, group: NDArray[np.int64], application: str, context: Context) -> None:
+def _list_loss(
+    row: Row,
+    fit: TensorFit,
+    scale: Array,
+    group: NDArray[np.int64],
+    words: NDArray[np.int64],
+    application: str,
+    context: Context,
+) -> None:
     if fit.clipped and context.options.scale_rule == "percentile":
         what = f"{fit.clipped:.2%} of the weights are clipped"
         context.warn("NIRHW-W010", what, row.proj.nodes, "scaling by a percentile", "use scaling='error' or a larger percentile")
@@ -253,4 +284,7 @@ def _list_loss(row: Row, fit: TensorFit, scale: Array, group: NDArray[np.int64],
     reason = (
         f"weights of 4 bits and sign, as words with delays have: {fit.phrase}; words without delays would give {other:.1f} dB"
     )
+    if np.any(words > 1):
+        several, mean = int((words > 1).sum()), words.sum() / fit.weights
+        reason += f"; {several} synapses take several words that add up, {mean:.2f} words a weight"
     context.deviate("rounded", "weights", row.proj.nodes, reason)

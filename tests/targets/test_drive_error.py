@@ -121,3 +121,16 @@ def test_an_outlier_does_not_silence_the_rest_on_loihi2(bits: int) -> None:
         found[ranges] = drive_error(chip, meant).sum()
         assert abs(chip[7, 2] - 20.0) < 20.0 * 2.0**-bits
     assert found[4] < 0.25 * found[1]
+
+
+@pytest.mark.parametrize("bits", [4, 2])
+def test_matrices_add_up_to_a_weight_on_loihi2(bits: int) -> None:
+    """Few weights of ten times the others: what a coarse matrix leaves of them stands in the fine one."""
+    weight = random_weights(3, (8, 40), 1.0, 0.0) / 10
+    large = np.zeros(weight.shape, bool)
+    large.ravel()[[7, 93, 160, 301]] = True
+    weight = np.where(large, 10.0 * np.abs(weight).max() * (1.0 + 0.137 * np.arange(320).reshape(8, 40) / 320), weight)
+    chip, meant = received(nir.Linear(weight), (40,), (8,), 100.0, "loihi2", {"weight_bits": bits})
+    lost = np.abs(chip - meant).T
+    assert lost[large].max() <= 1.01 * max(lost[~large].max(), np.abs(weight[~large]).max() * 2.0**-bits)
+    assert lost[large].max() < 0.1 * np.abs(weight[large]).min() * 2.0**-bits

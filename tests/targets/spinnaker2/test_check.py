@@ -179,6 +179,7 @@ LIMITS = {
     "kernel_max": (126, "127 as largest weight of slice 4"),
     "weight_max_no_delay": (126, "127 as largest weight of slice 1"),
     "weight_max_delay": (14, "15 as largest weight of slice 3"),
+    "row_words": (3, "4 words in the longest row of slice 1"),
     "delay_max": (6, "7 steps of delay of slice 3"),
     "dead_pe_0_7_6_3": (1, "slice 3 stands on chip 0, quad (7, 6), PE 3, which does not work"),
 }
