@@ -109,7 +109,7 @@ def depth(pop: Population, context: Context) -> Array | float:
 
 
 def drive(pop: Population, constant: Array, context: Context) -> Array:
-    """Return the constant drive a step, in the network's units, of a population whose decay codes are set.
+    """Return the constant drive a chip step, in the network's units, of a population whose decay codes are set.
 
     A threshold register of ``depth`` thresholds and a drive that lifts the resting level by the difference fire at the level of
     one threshold and take ``depth`` thresholds off.
@@ -118,7 +118,8 @@ def drive(pop: Population, constant: Array, context: Context) -> Array:
     if pop.threshold is None:
         return constant
     lifted = (depth(pop, context) - 1.0) * pop.threshold * 2.0 ** -pop.codes["v_mem_decay"]
-    return np.asarray(constant + lifted + context.tuned(f"offset.{where}", 0.0) * pop.threshold)
+    offset = context.tuned(f"offset.{where}", 0.0) / context.options.time_stretch
+    return np.asarray(constant + lifted + offset * pop.threshold)
 
 
 def _kinds(proj: Projection, layer: dict[str, str], network: Network) -> tuple[str, ...]:
