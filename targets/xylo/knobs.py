@@ -16,6 +16,7 @@ from nirhw.operators import Array
 from nirhw.pipeline import Context
 
 from .drivers import driven, driver_knob
+from .stretch import reached
 
 #: layers whose neurons have registers
 LAYERS = ("hidden", "output")
@@ -32,7 +33,7 @@ HARD_RESET = 1.25
 #: has one, and each of them excites the loop again.  Measured, without calibration: a share of 0.8 instead of 1 raises both
 #: Braille networks (6 and 4 points of accuracy); a recurrent network whose neurons do not burst loses 3 points by it.
 LOOP_SHARE = 0.8
-#: a neuron bursts where so many coincident spikes lift it by its threshold within a step
+#: a neuron bursts where so many coincident spikes lift it by its threshold within a step of the network
 BURST_SOURCES = 2
 
 
@@ -72,7 +73,8 @@ def gains(proj: Projection, weights: Array, network: Network, context: Context) 
     if len(factors) == 1:
         return np.asarray(factors[0])
     up, down = np.asarray(factors[0]), factors[1]
-    if context.options.gain == "area" and np.any(weights > 0) and _bursts(network, network.populations[proj.target]):
+    steps = context.options.time_stretch
+    if context.options.gain == "area" and np.any(weights > 0) and _bursts(network, network.populations[proj.target], steps):
         held = driven(network.populations[proj.source], context)
         up = up * np.where(held, 1.0, LOOP_SHARE)
         if not np.all(held):
@@ -85,14 +87,12 @@ def gains(proj: Projection, weights: Array, network: Network, context: Context) 
     return np.where(weights > 0, up, down)
 
 
-def _bursts(network: Network, pop: Population) -> bool:
-    """Return whether few coincident spikes lift some neuron of a spiking population by its whole threshold."""
+def _bursts(network: Network, pop: Population, steps: int) -> bool:
+    """Return whether few coincident spikes lift some neuron of a spiking population by its whole threshold in a row."""
     if pop.threshold is None or pop.membrane is None:
         return False
-    rises = [
-        p.operator.matrix.toarray() * (pop.port(p.port).gain * pop.membrane.gain / pop.threshold)[:, None]
-        for p in network.into(pop.name)
-    ]
+    lift = {p.name: reached(p, pop.membrane, steps) * p.gain * pop.membrane.gain / pop.threshold for p in pop.ports}
+    rises = [p.operator.matrix.toarray() * lift[p.port][:, None] for p in network.into(pop.name)]
     largest = np.sort(np.concatenate(rises, axis=1), axis=1)[:, -BURST_SOURCES:]
     return bool(np.any(np.maximum(largest, 0.0).sum(axis=1) >= 1.0))
 

@@ -73,28 +73,35 @@ def _mixed(first: Array, second: Array, steps: int) -> Array:
     return np.asarray(sum(first**k * second ** (steps - 1 - k) for k in range(steps)))
 
 
-def _stretched(pop: Population, steps: int) -> Population:
-    membrane = pop.membrane
-    if membrane is None:
-        return pop
-    ports = tuple(_stretched_port(port, membrane, steps) for port in pop.ports)
-    # a constant drive lifts the membrane by the same in a row, and to the same resting level
-    leak = membrane.leak / sum_over(membrane.decay, steps)
-    return replace(pop, ports=ports, membrane=replace(membrane, decay=frozen(part_of(membrane.decay, steps)), leak=frozen(leak)))
+def reached(port: Port, membrane: Membrane, steps: int) -> Array:
+    """Return what a unit of current amounts to in a membrane by the end of a row of chip steps, in whose first it arrives.
 
-
-def _stretched_port(port: Port, membrane: Membrane, steps: int) -> Port:
-    """Return the port whose membrane shows the network's kernel at the end of each row.
-
-    What does not filter keeps its area instead, the mean over the row: the chip has no such synapse, and a membrane that forgets
-    within a row would have nothing left at its end.
+    What does not filter counts by its area, the mean over the row: the chip has no such synapse, and a membrane that forgets within a
+    row would have nothing left at its end.  Decays are those of a chip step.
     """
-    kept = np.zeros(port.gain.shape) if port.decay is None else port.decay
-    alpha = part_of(membrane.decay, steps)
-    reached = np.where(kept > 0, _mixed(alpha, part_of(kept, steps), steps), sum_over(membrane.decay, steps) / steps)
-    bias = port.bias * reached / (sum_over(membrane.decay, steps) * sum_over(kept, steps))
-    decay = None if port.decay is None else frozen(part_of(kept, steps))
-    return replace(port, gain=frozen(port.gain / reached), bias=frozen(bias), decay=decay)
+    alpha = membrane.decay
+    area = _mixed(alpha, np.ones(alpha.shape), steps) / steps
+    if port.decay is None:
+        return area
+    return np.where(port.decay > 0, _mixed(alpha, port.decay, steps), area)
+
+
+def _stretched(pop: Population, steps: int) -> Population:
+    if pop.membrane is None:
+        return pop
+    # a constant drive lifts the membrane by the same in a row, and to the same resting level
+    lifted = sum_over(pop.membrane.decay, steps)
+    leak = frozen(pop.membrane.leak / lifted)
+    membrane = replace(pop.membrane, decay=frozen(part_of(pop.membrane.decay, steps)), leak=leak)
+    return replace(pop, ports=tuple(_stretched_port(port, membrane, lifted, steps) for port in pop.ports), membrane=membrane)
+
+
+def _stretched_port(port: Port, membrane: Membrane, lifted: Array, steps: int) -> Port:
+    """Return the port of a stretched membrane that ``lifted`` says of how often constant drives count in a row."""
+    drawn = port if port.decay is None else replace(port, decay=frozen(part_of(port.decay, steps)))
+    unit = reached(drawn, membrane, steps)
+    settled = 1.0 if port.decay is None else sum_over(port.decay, steps)
+    return replace(drawn, gain=frozen(port.gain / unit), bias=frozen(port.bias * unit / (lifted * settled)))
 
 
 def _delayed(projection: Projection, steps: int) -> Projection:
