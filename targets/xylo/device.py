@@ -33,8 +33,8 @@ class XyloDevice:
     ) -> Run:
         """Run ``counts[input][batch, time, channel]``; see :meth:`nirhw.compiled.CompiledModel.emulate`.
 
-        Counts above 15 a step are dropped by the chip.  A row is a chip step, or ``time_stretch`` of them: its counts enter in the
-        first, its spikes are those of all, its membranes and currents those at the end of the last.  Nothing is shifted.
+        Counts above 15 a step are dropped by the chip.  A row is a chip step, or ``time_stretch`` of them: its counts enter in
+        the first, its spikes are those of all, its membranes and currents those at the end of the last.  Nothing is shifted.
 
         Raises:
             InputError: NIRHW-E053 where ``state`` is not this model's.

@@ -102,9 +102,9 @@ def _io_map(network: Network, context: Context) -> dict[str, Any]:
     """Return where the host's arrays meet the chip; plain data, arrays as int64.
 
     ``inputs`` and ``outputs`` by NIR name, ``populations`` by the NIR name of every recordable population; ``copies`` are the
-    spikes a chip step that a driver sends a neuron, which are none of its own.  A row of the host's arrays is ``dt`` long and takes
-    ``time_stretch`` chip steps: counts enter in the first of them, spikes of all are added up, states are those of the last.
-    ``lag`` is in rows, the fewest after which all has shown that the network does in a row: lags of chip steps are rounded up.
+    spikes a chip step that a driver sends a neuron, which are none of its own.  A row of the host's arrays is ``dt`` long and
+    takes ``time_stretch`` chip steps: counts enter in the first of them, spikes of all are added up, states are those of the
+    last.  ``lag`` is in rows, the fewest after which all has shown that the network does in a row: chip steps are rounded up.
     """
     record, steps = context.record, context.options.time_stretch
     inputs = {
@@ -172,8 +172,8 @@ def _list_bursts(network: Network, context: Context) -> None:
         most = context.hardware["hidden_spikes"]
         per_step = f"a hidden neuron emits up to {most} spikes a step, one for each threshold in its membrane; the network one"
         per_row = (
-            f"a hidden neuron emits up to {most} spikes a chip step, one for each threshold in its membrane, an output neuron one, "
-            f"and a step of the network, which has one spike, takes {steps} of them"
+            f"a hidden neuron emits up to {most} spikes a chip step, one for each threshold in its membrane, an output neuron "
+            f"one, and a step of the network, which has one spike, takes {steps} of them"
         )
         context.deviate("semantic", "several-spikes", nodes, per_step if steps == 1 else per_row)
 

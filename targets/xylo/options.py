@@ -13,7 +13,6 @@ from nirhw.network import Ints
 from nirhw.operators import Array
 from nirhw.options import option
 
-
 #: most chip steps of a row: 8 times the 31 spikes of a hidden neuron are a number below 256
 STRETCH_MOST = 8
 

@@ -117,9 +117,10 @@ def _rows(network: Network, pop: Population, context: Context) -> _Rows:
     burst = np.maximum(positive, negative) + astray
     constant = np.abs(record.constant[pop.name])
     if pop.threshold is None:
-        # an analog neuron integrates without reset: bound its membrane when all sources fire in every step
+        # an analog neuron integrates without reset: bound its membrane when all sources fire in every step of the network
         syn = max(int(c.max()) for k, c in pop.codes.items() if k.startswith("i_syn"))
-        reach = (burst * 2.0**syn + constant) * 2.0 ** np.minimum(pop.codes["v_mem_decay"], 8) + 1e-12
+        current = burst / (1.0 - (1.0 - 2.0**-syn) ** context.options.time_stretch)
+        reach = (current + constant) * 2.0 ** np.minimum(pop.codes["v_mem_decay"], 8) + 1e-12
         cap = (STATE_MAX - 1) / reach
     else:
         cap = (STATE_MAX - 1) / (depth(pop, context) * pop.threshold + PEAK_STEPS * burst + constant + 1e-12)

@@ -76,8 +76,8 @@ def _mixed(first: Array, second: Array, steps: int) -> Array:
 def reached(port: Port, membrane: Membrane, steps: int) -> Array:
     """Return what a unit of current amounts to in a membrane by the end of a row of chip steps, in whose first it arrives.
 
-    What does not filter counts by its area, the mean over the row: the chip has no such synapse, and a membrane that forgets within a
-    row would have nothing left at its end.  Decays are those of a chip step.
+    What does not filter counts by its area, the mean over the row: the chip has no such synapse, and a membrane that forgets
+    within a row would have nothing left at its end.  Decays are those of a chip step.
     """
     alpha = membrane.decay
     area = _mixed(alpha, np.ones(alpha.shape), steps) / steps
