@@ -128,5 +128,6 @@ def _map_rules(config: XyloConfiguration, io_map: Mapping[str, Any]) -> Iterator
                 yield _broken(f"io map: {part} '{name}' has shape {entry['shape']} but {ids.size} neurons")
     if not 1 <= io_map["input_peak"] <= 15:
         yield _broken("io map: input peak is outside 1 to 15")
-    if not 1 <= stretch_of(io_map) <= STRETCH_MOST:
-        yield _broken(f"io map: time stretch is outside 1 to {STRETCH_MOST}")
+    steps = stretch_of(io_map)
+    if not isinstance(steps, int) or not 1 <= steps <= STRETCH_MOST:
+        yield _broken(f"io map: time stretch is no whole number from 1 to {STRETCH_MOST}")

@@ -50,7 +50,8 @@ class StretchTime:
 
 def stretch_of(io_map: Mapping[str, Any]) -> int:
     """Return the chip steps of a row; an io map that says nothing has one."""
-    return int(io_map.get("time_stretch", 1))
+    steps: int = io_map.get("time_stretch", 1)
+    return steps
 
 
 def rows_of(lag: int, steps: int) -> int:

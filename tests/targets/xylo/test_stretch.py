@@ -12,6 +12,7 @@ import pytest
 import nirhw
 from nirhw.calibration.activity import Activity, Columns
 from nirhw.compiler import BACK_STAGES, _run, _trimmed
+from nirhw.diagnosis import subject
 from nirhw.emulation.result import unpack
 from nirhw.hardware import load_hardware
 from nirhw.pipeline import Trim, Tuning
@@ -22,6 +23,7 @@ from nirhw.targets.xylo.emulator import XyloEmulator
 from nirhw.targets.xylo.stretch import StretchTime, rows_of
 from tests import builders as b
 from tests import graphs
+from tests.rewrites import merged, rewritten
 from tests.targets.xylo.tuned import legalized
 
 SUBTRACT = {"dt": b.DT, "reset": "subtract"}
@@ -275,8 +277,8 @@ def test_the_report_counts_chip_steps_and_says_so() -> None:
     assert wanted["n", "tau_mem"] == pytest.approx(1 / (1 - (1 - 1 / 11) ** (1 / 3)))
 
 
-@pytest.mark.parametrize("steps", (0, 9, -2))
-def test_the_check_refuses_a_stretch_that_no_option_gives(steps: int) -> None:
+@pytest.mark.parametrize("steps", (0, 9, -2, 2.5))
+def test_the_check_refuses_a_stretch_that_no_option_gives(steps: Any) -> None:
     model = nirhw.compile(feed_forward(), "xylo", **stretched(2))
     hardware = load_hardware("xylo-audio2")
     assert check(model.config, model.io_map, hardware) == []
@@ -375,3 +377,31 @@ def test_random_networks_keep_the_contract(seed: int) -> None:
 def errors_of(case: graphs.Case, given: dict[str, Any]) -> set[str]:
     """Return the errors without stretch."""
     return {d.code for d in nirhw.check(case.graph, "xylo", **given) if d.is_error}
+
+
+@pytest.mark.parametrize("steps", (2, 3))
+def test_diagnosis_shows_what_a_chip_steps_properties_amount_to_in_a_row(steps: int) -> None:
+    case = subject(recurrent(), "xylo", **stretched(steps))
+    codes, ids = case.model.config.hidden.neurons, case.model.io_map["populations"]["n"]["ids"]
+    rounded = rewritten(case, "decay-rounding").populations["n"]
+    assert rounded.membrane is not None
+    np.testing.assert_allclose(rounded.membrane.decay, (1 - 2.0 ** -codes.v_mem_decay[ids]) ** steps)
+    np.testing.assert_allclose(rounded.ports[0].decay, (1 - 2.0 ** -codes.i_syn_decay[ids]) ** steps)
+    network = case.model.network.populations["n"]
+    weaker = rewritten(case, "decay-before-use").populations["n"]
+    np.testing.assert_allclose(weaker.ports[0].gain, network.ports[0].gain * (1 - 1 / 5) ** (1 / steps))
+    several = rewritten(case, "several-spikes").populations
+    assert (several["n"].burst, several["o"].burst) == (31 * steps, steps)
+    # delays of parts of a row have no floats, early or not
+    early = subject(recurrent(), "xylo", **stretched(steps, align="never"))
+    (hops,) = (p for p in early.properties if p.name == "hop-latency")
+    assert hops.rewrite is None and "not shown with time stretch" in hops.meaning
+
+
+def test_weights_of_a_stretched_chip_are_the_networks_but_for_rounding() -> None:
+    """Through relays, and without the gains of the stretch."""
+    case = subject(recurrent(), "xylo", **stretched(3))
+    found = rewritten(case, "8-bit-weights")
+    for old, new in zip(merged(case.model.network).projections, found.projections, strict=True):
+        wanted, got = old.operator.matrix.toarray(), new.operator.matrix.toarray()
+        assert 0 < np.abs(got - wanted).max() < np.abs(wanted).max() / 64, old.name
