@@ -35,8 +35,8 @@ class XyloOptions:
     )
     align: str = option(
         "auto",
-        "relay neurons so that branches meet in step: where they fit, always, or never",
-        choices=("auto", "always", "never"),
+        "relay neurons so that branches meet in step, and stretched loops keep theirs: where they fit, always, not for loops, never",
+        choices=("auto", "always", "branches", "never"),
     )
     drivers: str = option(
         "auto",

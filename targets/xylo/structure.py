@@ -52,8 +52,8 @@ class AlignDelays:
         relayed = _output_sources(network, layers)
         base = sum(p.size for p in network.populations.values() if layers[p.name] == "hidden")
         room = context.hardware["hidden_neurons"] - base
-        plans = list(_plans(network, hops, context.options.time_stretch))
-        for plan in {"always": plans[:1], "never": plans[-1:], "auto": plans}[align]:
+        plans = list(_plans(network, hops, context.options.time_stretch, align == "branches"))
+        for plan in {"always": plans[:1], "never": plans[-1:]}.get(align, plans):
             stages = _stages(network, plan.extra, relayed)
             needed = sum(int(m.sum()) for m in stages.values())
             if needed <= room:
@@ -82,15 +82,16 @@ class _Plan:
     early: Mapping[str, Ints]
 
 
-def _plans(network: Network, hops: Callable[[Projection], int], stretch: int) -> Iterator[_Plan]:
+def _plans(network: Network, hops: Callable[[Projection], int], stretch: int, early_loops: bool) -> Iterator[_Plan]:
     """Yield plans that need ever fewer relays: all in step; loops by hops alone; only delays that the network asks for.
 
-    A loop takes a step of the network, which is one hop, or ``stretch`` of them.
+    A loop takes a step of the network, which is one hop, or ``stretch`` of them; with ``early_loops`` it is never given more.
     """
     full = schedule(network, hops)
-    yield _Plan(full.lag, full.extra, {})
     short = [p for p in network.projections if stretch > 1 and p.recurrent and p.max_delay <= stretch]
     loops = {p.name: np.full_like(p.delay, hops(p)) for p in short}
+    if not (loops and early_loops):
+        yield _Plan(full.lag, full.extra, {})
     if loops:
         quick = tuple(replace(p, delay=frozen(loops[p.name], np.int64)) if p.name in loops else p for p in network.projections)
         plan = schedule(replace(network, projections=quick), hops)

@@ -168,8 +168,9 @@ def test_a_loop_takes_its_step_through_relays(steps: int, delay: int) -> None:
 
 
 @pytest.mark.parametrize("steps", (2, 3))
-def test_loops_without_relays_are_listed(steps: int) -> None:
-    current, model = response({"align": "never"}, steps)
+@pytest.mark.parametrize("align", ("branches", "never"))
+def test_loops_without_relays_are_listed(steps: int, align: str) -> None:
+    current, model = response({"align": align}, steps)
     assert current[4]  # in the row of the spike
     (entry,) = (d for d in model.deviations if d.rule == "loop-early")
     assert entry.kind == "retimed" and "n" in entry.nodes and f"{steps - 1} chip step" in entry.reason
@@ -183,9 +184,12 @@ def test_loops_that_find_no_room_for_relays_are_early_but_branches_are_kept_in_s
              "skip": one, "w3": nir.Linear(np.eye(2, n)), "o": b.cubalif(2)}  # fmt: skip
     edges = [("in", "w"), ("w", "a"), ("a", "r"), ("r", "a"), ("a", "w2"), ("w2", "c"), ("in", "skip"), ("skip", "c"), ("c", "w3"),
              ("w3", "o"), ("o", "out")]  # fmt: skip
-    model = nirhw.compile(b.graph(2, 2, nodes, edges), "xylo", **stretched(2))
-    assert {d.rule for d in model.deviations if d.kind == "retimed"} == {"time-stretch", "loop-early"}
-    assert model.report.data["added_neurons"] == 2  # those of the skip
+    for align in ("auto", "branches"):
+        model = nirhw.compile(b.graph(2, 2, nodes, edges), "xylo", **stretched(2, align=align))
+        assert {d.rule for d in model.deviations if d.kind == "retimed"} == {"time-stretch", "loop-early"}
+        assert model.report.data["added_neurons"] == 2  # those of the skip
+    loose = nirhw.compile(b.graph(2, 2, nodes, edges), "xylo", **stretched(2, align="never"))
+    assert {d.rule for d in loose.deviations if d.kind == "retimed"} == {"time-stretch", "loop-early", "branch-early"}
     with pytest.raises(nirhw.NirhwError) as caught:
         nirhw.compile(b.graph(2, 2, nodes, edges), "xylo", **stretched(2, align="always"))
     assert caught.value.diagnostics[0].code == "NIRHW-E035"
