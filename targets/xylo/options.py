@@ -35,7 +35,7 @@ class XyloOptions:
     )
     align: str = option(
         "auto",
-        "relay neurons so that branches meet in step, and stretched loops keep theirs: where they fit, always, not for loops, never",
+        "relay neurons so that branches meet in step, and stretched loops: where they fit, always, only for branches, never",
         choices=("auto", "always", "branches", "never"),
     )
     drivers: str = option(

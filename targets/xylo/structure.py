@@ -44,7 +44,7 @@ class AlignDelays:
         Raises:
             PlaceError: NIRHW-E035 where relays that a Delay node needs do not fit.
         """
-        layers, align = context.record.layer, context.options.align
+        layers, align, stretch = context.record.layer, context.options.align, context.options.time_stretch
 
         def hops(p: Projection) -> int:
             return hop(p, layers)
@@ -52,11 +52,13 @@ class AlignDelays:
         relayed = _output_sources(network, layers)
         base = sum(p.size for p in network.populations.values() if layers[p.name] == "hidden")
         room = context.hardware["hidden_neurons"] - base
-        plans = list(_plans(network, hops, context.options.time_stretch, align == "branches"))
+        plans = list(_plans(network, hops, stretch, align == "branches"))
         for plan in {"always": plans[:1], "never": plans[-1:]}.get(align, plans):
             stages = _stages(network, plan.extra, relayed)
             needed = sum(int(m.sum()) for m in stages.values())
-            if needed <= room:
+            # what a source reaches, a relay does, and itself too
+            narrow = stretch == 1 or _widest(network, plan.extra, stages, layers) <= context.hardware["fan_out"]
+            if needed <= room and narrow:
                 break
         _list_early(network, plan, context)
         if needed > room:
@@ -154,6 +156,23 @@ def _stages(network: Network, extra: Mapping[str, Ints], relayed: list[str]) -> 
     for name in relayed:
         ask(name, 1, np.ones(network.populations[name].size, bool))
     return dict(sorted(stages.items(), key=lambda item: item[0]))
+
+
+def _widest(
+    network: Network, extra: Mapping[str, Ints], stages: Mapping[tuple[str, int], Mask], layers: Mapping[str, str]
+) -> int:
+    """Return the largest number of hidden neurons that a relay reaches: its targets, the next relay, and itself."""
+    widest = 0
+    for (source, stage), mask in stages.items():
+        reached = 1 + np.asarray(stages.get((source, stage + 1), np.zeros(mask.size, bool)), np.int64)
+        for proj in network.out_of(source):
+            for steps, sources, targets in _classes(proj, extra[proj.name]):
+                if steps == stage and layers[proj.target] == "hidden":
+                    matrix = proj.operator.matrix if targets is None else proj.operator.matrix[targets]
+                    served = np.bincount(matrix.indices, minlength=mask.size)
+                    reached = reached + (served if sources is None else served * sources)
+        widest = max(widest, int(reached[mask].max(initial=0)))
+    return widest
 
 
 def _relay(name: str, source: Population, size: int) -> Population:

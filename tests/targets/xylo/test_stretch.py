@@ -195,6 +195,12 @@ def test_loops_that_find_no_room_for_relays_are_early_but_branches_are_kept_in_s
     assert caught.value.diagnostics[0].code == "NIRHW-E035"
 
 
+@pytest.mark.parametrize(("hidden", "target", "early"), [(62, "xylo", False), (63, "xylo", True), (63, "xylo-audio3", False)])
+def test_a_relay_needs_fan_out_for_itself(hidden: int, target: str, early: bool) -> None:
+    model = nirhw.compile(recurrent(hidden), target, **stretched(2))
+    assert any(d.rule == "loop-early" for d in model.deviations) == early
+
+
 @pytest.mark.parametrize("steps", (2, 4))
 def test_a_delay_is_so_many_rows(steps: int) -> None:
     """Relays repeat every spike: the delayed chip gives the undelayed chip's spikes, later by the chip steps of the delay."""
