@@ -56,9 +56,11 @@ class AlignDelays:
         for plan in {"always": plans[:1], "never": plans[-1:]}.get(align, plans):
             stages = _stages(network, plan.extra, relayed)
             needed = sum(int(m.sum()) for m in stages.values())
-            # what a source reaches, a relay does, and itself too
-            narrow = stretch == 1 or _widest(network, plan.extra, stages, layers) <= context.hardware["fan_out"]
-            if needed <= room and narrow:
+            fits = needed <= room
+            if fits and stretch > 1:  # relays of loops are many, and reach what their sources do
+                fits = base + needed <= _placeable(network, relayed, context)
+                fits = fits and _widest(network, plan.extra, stages, layers) <= context.hardware["fan_out"]
+            if fits:
                 break
         _list_early(network, plan, context)
         if needed > room:
@@ -156,6 +158,19 @@ def _stages(network: Network, extra: Mapping[str, Ints], relayed: list[str]) -> 
     for name in relayed:
         ask(name, 1, np.ones(network.populations[name].size, bool))
     return dict(sorted(stages.items(), key=lambda item: item[0]))
+
+
+def _placeable(network: Network, relayed: list[str], context: Context) -> int:
+    """Return how many hidden neurons there may be beside those that take input and feed outputs, whose ids both ends reach."""
+    layers, hardware = context.record.layer, context.hardware
+    both = sum(
+        pop.size
+        for name, pop in network.populations.items()
+        if layers[name] == "hidden"
+        and any(layers[w.source] == "input" for w in network.into(name))
+        and (name in relayed or any(layers[w.target] == "output" for w in network.out_of(name)))
+    )
+    return int(hardware["input_reach"] + hardware["output_reach"] - both if both else hardware["hidden_neurons"])
 
 
 def _widest(

@@ -201,6 +201,13 @@ def test_a_relay_needs_fan_out_for_itself(hidden: int, target: str, early: bool)
     assert any(d.rule == "loop-early" for d in model.deviations) == early
 
 
+@pytest.mark.parametrize(("steps", "early"), [(3, False), (4, True)])
+def test_relays_leave_ids_that_inputs_and_outputs_reach(steps: int, early: bool) -> None:
+    """On Audio 3, 128 ids take input and 128 feed outputs: 56 neurons that do both leave room for 144 others."""
+    model = nirhw.compile(recurrent(56), "xylo-audio3", **stretched(steps))
+    assert any(d.rule == "loop-early" for d in model.deviations) == early
+
+
 @pytest.mark.parametrize("steps", (2, 4))
 def test_a_delay_is_so_many_rows(steps: int) -> None:
     """Relays repeat every spike: the delayed chip gives the undelayed chip's spikes, later by the chip steps of the delay."""
