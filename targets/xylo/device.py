@@ -99,7 +99,8 @@ class XyloDevice:
             picked = (picked - np.asarray(entry["copies"])).astype(picked.dtype)
         batch, rows = source.shape[0], source.shape[1] // self._stretch
         by_row = picked.reshape(batch, rows, self._stretch, picked.shape[2])
-        found = by_row.sum(axis=2, dtype=picked.dtype) if what == "spikes" else by_row[:, :, -1]
+        summed = what == "spikes" and self._stretch > 1
+        found = by_row.sum(axis=2, dtype=picked.dtype) if summed else by_row[:, :, -1]
         return found.reshape(batch, rows, *entry["shape"])
 
     def _states(self, trace: XyloTrace, entry: Mapping[str, Any]) -> dict[str, NDArray[Any]]:

@@ -322,6 +322,19 @@ def test_a_long_synapse_is_measured_in_chip_steps() -> None:
     assert caught.value.diagnostics[0].code == "NIRHW-E032"
 
 
+def test_an_integrator_leaks_in_every_chip_step() -> None:
+    net = b.chain(2, 2, w=b.linear(4, 2), n=b.integrate_fire(4), w2=b.linear(2, 4), o=b.cubalif(2))
+    bound = max(100.0 / t for t in nirhw.compile(net, "xylo", **SUBTRACT).config.hidden.neurons.threshold)
+    shares = [leak_of(nirhw.compile(net, "xylo", **stretched(s))) for s in (1, 4)]
+    assert shares[0] == pytest.approx(bound, abs=1e-3) and shares[1] > 3.8 * shares[0]
+
+
+def leak_of(model: nirhw.CompiledModel) -> float:
+    """Return the leak of integrators that the ledger names, percent of the threshold a step of the network."""
+    (entry,) = (d for d in model.deviations if d.rule == "integrator-leaks")
+    return float(entry.reason.split(", ")[1].split("%")[0])
+
+
 # -- calibration and diagnosis
 
 
