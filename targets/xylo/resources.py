@@ -32,13 +32,13 @@ def resources(config: XyloConfiguration, io_map: Mapping[str, Any], hardware: Ha
 
 
 def _time(io_map: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the step of the network, and how many chip steps it takes."""
+    """Return the step of the network, and a note where it takes several chip steps."""
     dt, steps = io_map["dt"], stretch_of(io_map)
     note = (
         f"time stretch: each step of the network takes {steps} chip steps of {dt / steps:g} s; time constants, delays, lags and "
         "cycles below count chip steps"
     )
-    return {"dt": dt, "counts_in_steps": dt == 1.0, "time_stretch": steps, **({"notes": [note]} if steps > 1 else {})}
+    return {"dt": dt, "counts_in_steps": dt == 1.0, **({"notes": [note]} if steps > 1 else {})}
 
 
 def pairs_of(config: XyloConfiguration) -> NDArray[np.bool_]:
@@ -98,6 +98,7 @@ def _clock(config: XyloConfiguration, io_map: Mapping[str, Any], hardware: Hardw
     needed = cycles * hardware.cycles["margin"] * stretch_of(io_map) / io_map["dt"]
     return {
         "cycles_per_step": float(np.ceil(cycles)),
+        "time_stretch": stretch_of(io_map),
         "needed_hz": float(needed),
         "available_hz": hardware["clock_max_hz"],
         "real_time": bool(needed <= hardware["clock_max_hz"]),

@@ -288,7 +288,7 @@ def test_the_report_counts_chip_steps_and_says_so() -> None:
     once, thrice = (nirhw.compile(feed_forward(), "xylo", **stretched(s)).report.data for s in (1, 3))
     assert thrice["clock"]["cycles_per_step"] == once["clock"]["cycles_per_step"]
     assert thrice["clock"]["needed_hz"] == pytest.approx(3 * once["clock"]["needed_hz"])
-    assert thrice["dt"] == once["dt"] == b.DT and thrice["time_stretch"] == 3
+    assert thrice["dt"] == once["dt"] == b.DT and thrice["clock"]["time_stretch"] == 3
     assert "3 chip steps" in thrice["notes"][0]
     wanted = {(r["population"], r["quantity"]): r["wanted"] for r in thrice["time_constants"]}
     assert wanted["n", "tau_mem"] == pytest.approx(1 / (1 - (1 - 1 / 11) ** (1 / 3)))
