@@ -64,7 +64,8 @@ class CompiledModel:
 
         Args:
             spikes: ``(T, *in)`` or ``(B, T, *in)``: bool, integers or whole floats, not negative; a dict by input name
-                where the network has several inputs.  T rows in, T rows out, row t is chip step t.  Or
+                where the network has several inputs.  T rows in, T rows out, row t is chip step t (with a time stretch of s,
+                the chip steps from s * t on, whose spikes are added up).  Or
                 :class:`~nirhw.emulation.events.Events` with time stamps, where the chip works event by event.
             record: NIR node names of populations whose "spikes", "v" and "i" are kept, as the chip's integers.
             state: ``run.state`` of an earlier run of this model, to continue its stream.

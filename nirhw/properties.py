@@ -59,8 +59,12 @@ def resets(populations: Iterable[Population], kind: Reset) -> Rewrite | None:
 
 def bursts(populations: Iterable[Population], most: int) -> Rewrite | None:
     """Return the rewrite in which these populations send up to ``most`` spikes a step; one that fires at rest stays as it is."""
-    able = [p for p in populations if p.threshold is not None and np.all(p.threshold >= 0)]
-    return changed(able, lambda pop: replace(pop, burst=most))
+    return changed(filter(can_burst, populations), lambda pop: replace(pop, burst=most))
+
+
+def can_burst(pop: Population) -> bool:
+    """Return whether a population may send several spikes a step: not where it fires at rest."""
+    return pop.threshold is not None and bool(np.all(pop.threshold >= 0))
 
 
 def decays(

@@ -98,19 +98,20 @@ class Activity:
         found = {n: np.concatenate(p) for n, p in parts.items()}
         return cls(found | {pop: _compact(counts[name][chosen]) for name, pop in network.inputs.items()})
 
-    def second_moment(self, columns: Sequence[Columns], membrane: float = 0.0) -> Moment | None:
+    def second_moment(self, columns: Sequence[Columns], membrane: float = 0.0, stretch: int = 1) -> Moment | None:
         """Return the second moment of what arrives at ``columns``; None where some source was not recorded.
 
         Args:
             columns: all columns of a matrix, in their order.
             membrane: share of the membrane kept a step; what arrives is filtered by it, so slow errors count more.
+            stretch: steps in which delays and shares are given, to a step of the float network.
         """
         if any(source not in self.spikes for c in columns for source, _ in c.sources):
             return None
-        key = (*columns, membrane)
+        key = (*columns, membrane, stretch)
         with self._lock:
             if key not in self._moments:
-                self._moments[key] = _moment(self.spikes, columns, membrane)
+                self._moments[key] = _moment(self.spikes, columns, membrane, stretch)
             return self._moments[key]
 
     def mean_rates(self) -> dict[str, Array]:
@@ -167,7 +168,7 @@ def sets_of(*parameters: Array) -> list[tuple[Ints, tuple[float, ...]]]:
     return [(np.flatnonzero(which.ravel() == k), tuple(values.tolist())) for k, values in enumerate(distinct)]
 
 
-def _moment(spikes: Mapping[str, NDArray[Any]], columns: Sequence[Columns], membrane: float) -> Moment:
+def _moment(spikes: Mapping[str, NDArray[Any]], columns: Sequence[Columns], membrane: float, stretch: int) -> Moment:
     widths = [width_of(c, spikes) for c in columns]
     total = sum(widths)
     blocks = [(k, min(k + MOST_COLUMNS, total)) for k in range(0, total, MOST_COLUMNS)]
@@ -181,7 +182,7 @@ def _moment(spikes: Mapping[str, NDArray[Any]], columns: Sequence[Columns], memb
             part += values[:, first:last].T @ values[:, first:last]
 
     most = max(FEWEST_ROWS, ROWS_PER_COLUMN * min(total, MOST_COLUMNS))
-    for row in _arriving(spikes, columns, membrane, most):
+    for row in _arriving(spikes, columns, membrane, most, stretch):
         rows.append(row)
         waiting, seen = waiting + row.shape[0], seen + row.shape[0]
         if waiting >= 2048:
@@ -192,9 +193,12 @@ def _moment(spikes: Mapping[str, NDArray[Any]], columns: Sequence[Columns], memb
     return Moment(tuple(s / max(seen, 1) for s in sums))
 
 
-def _arriving(spikes: Mapping[str, NDArray[Any]], columns: Sequence[Columns], membrane: float, most: int) -> Iterator[Array]:
+def _arriving(
+    spikes: Mapping[str, NDArray[Any]], columns: Sequence[Columns], membrane: float, most: int, stretch: int
+) -> Iterator[Array]:
     """Yield what arrives, ``[moment, column]``, at evenly spread moments, about ``most`` of them in all."""
     batch, steps = next(iter(spikes.values())).shape[:2]
+    steps *= stretch
     places = max((c.patches.out[0] * c.patches.out[1] for c in columns if c.patches), default=1)
     at_once = min(places, max(1, -(-most // (batch * steps))))  # positions of a kernel that are seen at a moment
     every = max(1, batch * steps * at_once // most)
@@ -208,8 +212,8 @@ def _arriving(spikes: Mapping[str, NDArray[Any]], columns: Sequence[Columns], me
         for k, column in enumerate(columns):
             fresh = np.zeros((batch, sizes[k])) if column.sources else np.ones((batch, 1))
             for source, delay in column.sources:
-                if t >= delay:
-                    fresh += spikes[source][:, t - delay]
+                if t >= delay and (t - delay) % stretch == 0:
+                    fresh += spikes[source][:, (t - delay) // stretch]
             current[k] = column.kept * current[k] + fresh
             reached[k] = membrane * reached[k] + current[k] - (1.0 - column.used) * fresh
             parts.append(_seen(reached[k][some], column, where))

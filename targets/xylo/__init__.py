@@ -23,6 +23,7 @@ from .place import PlaceNeurons
 from .properties import properties
 from .quantize import QuantizeWeights
 from .resources import resources
+from .stretch import StretchTime
 from .structure import AlignDelays
 
 
@@ -36,7 +37,7 @@ def _passes(options: XyloOptions) -> Mapping[str, tuple[Pass, ...]]:
     return {
         "canonicalize": CANONICALIZE,
         "legalize": (AssignLayers(), CheckRules()),
-        "fit": (FitTimeConstants(),),
+        "fit": (StretchTime(), FitTimeConstants()),
         "structure": (MergeParallel(), AlignDelays(), ChooseHeld()),
         "quantize": (QuantizeWeights(), AddHolds(), AddBiasNeurons(), AddDrivers()),
         "place": (PlaceNeurons(),),

@@ -15,6 +15,8 @@ from nirhw.diagnostics import Diagnostic
 from nirhw.hardware import Hardware
 
 from .config import HIDDEN_GROUP, NO_ALIAS, XyloConfiguration
+from .options import STRETCH_MOST
+from .stretch import stretch_of
 
 
 def check(config: XyloConfiguration, io_map: Mapping[str, Any], hardware: Hardware) -> list[Diagnostic]:
@@ -126,3 +128,6 @@ def _map_rules(config: XyloConfiguration, io_map: Mapping[str, Any]) -> Iterator
                 yield _broken(f"io map: {part} '{name}' has shape {entry['shape']} but {ids.size} neurons")
     if not 1 <= io_map["input_peak"] <= 15:
         yield _broken("io map: input peak is outside 1 to 15")
+    steps = stretch_of(io_map)
+    if not isinstance(steps, int) or not 1 <= steps <= STRETCH_MOST:
+        yield _broken(f"io map: time stretch is no whole number from 1 to {STRETCH_MOST}")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
-from nirhw.calibration.activity import Activity, columns_of, sets_of
+from nirhw.calibration.activity import Activity, Columns, columns_of, sets_of
 from nirhw.network import Ints, Network, Population
 from nirhw.numerics import Grid, scales_around
 from nirhw.operators import Array
@@ -23,17 +24,23 @@ def moments_into(network: Network, pop: Population, activity: Activity, context:
 
     None where something that arrives was not recorded.
     """
-    ways = network.into(pop.name)
+    ways, stretch = network.into(pop.name), context.options.time_stretch
     synapses = [kept(pop.codes[f"i_syn_decay:{w.port}"]) for w in ways]
     found: Moments = []
     for rows, values in sets_of(*synapses, kept(pop.codes["v_mem_decay"])):
         # a synapse decays before its current is used
         columns = [columns_of(w, network, context.record.lag, v, v) for w, v in zip(ways, values, strict=False)]
-        moment = activity.second_moment(columns, values[-1])
+        moment = activity.second_moment([_within_row(c, network, stretch) for c in columns], values[-1], stretch)
         if moment is None:
             return None
         found.append((rows, moment))
     return found
+
+
+def _within_row(columns: Columns, network: Network, stretch: int) -> Columns:
+    """Return columns whose neurons fire in the middle of a row of ``stretch`` chip steps; inputs come at its start."""
+    later = {n: 0 if network.populations[n].rule == "input" else stretch // 2 for n, _ in columns.sources}
+    return replace(columns, sources=tuple((n, delay + later[n]) for n, delay in columns.sources))
 
 
 def rounded_together(

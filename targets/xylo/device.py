@@ -13,6 +13,7 @@ from nirhw.emulation.result import Run, pack_outputs
 
 from .config import XyloConfiguration
 from .emulator import XyloEmulator, XyloState, XyloTrace
+from .stretch import stretch_of
 
 
 class XyloDevice:
@@ -21,6 +22,7 @@ class XyloDevice:
     def __init__(self, config: XyloConfiguration, io_map: Mapping[str, Any]):
         self._emulator = XyloEmulator(config)
         self._config, self._map = config, io_map
+        self._stretch = stretch_of(io_map)
 
     def run(
         self,
@@ -31,7 +33,8 @@ class XyloDevice:
     ) -> Run:
         """Run ``counts[input][batch, time, channel]``; see :meth:`nirhw.compiled.CompiledModel.emulate`.
 
-        Counts above 15 a step are dropped by the chip.  Times are chip steps; nothing is shifted.
+        Counts above 15 a step are dropped by the chip.  A row is a chip step, or ``time_stretch`` of them: its counts enter in
+        the first, its spikes are those of all, its membranes and currents those at the end of the last.  Nothing is shifted.
 
         Raises:
             InputError: NIRHW-E053 where ``state`` is not this model's.
@@ -61,9 +64,9 @@ class XyloDevice:
 
     def _channels(self, counts: Mapping[str, NDArray[np.int64]]) -> NDArray[np.int64]:
         batch, steps = next(iter(counts.values())).shape[:2]
-        events = np.zeros((batch, steps, self._config.n_inputs), np.int64)
+        events = np.zeros((batch, steps * self._stretch, self._config.n_inputs), np.int64)
         for name, entry in self._map["inputs"].items():
-            events[:, :, entry["channels"]] = counts[name]
+            events[:, :: self._stretch, entry["channels"]] = counts[name]
         return events
 
     def _checked(self, state: Any, batch: int) -> XyloState | None:
@@ -82,8 +85,7 @@ class XyloDevice:
             )
         return state
 
-    @staticmethod
-    def _pick(trace: XyloTrace, entry: Mapping[str, Any], what: str) -> NDArray[Any]:
+    def _pick(self, trace: XyloTrace, entry: Mapping[str, Any], what: str) -> NDArray[Any]:
         hidden = entry["layer"] == "hidden"
         source = {
             "spikes": trace.hidden_spikes if hidden else trace.out_spikes,
@@ -95,7 +97,11 @@ class XyloDevice:
         picked = source[:, :, entry["ids"]]
         if what == "spikes" and "copies" in entry:
             picked = (picked - np.asarray(entry["copies"])).astype(picked.dtype)
-        return picked.reshape(*source.shape[:2], *entry["shape"])
+        batch, rows = source.shape[0], source.shape[1] // self._stretch
+        by_row = picked.reshape(batch, rows, self._stretch, picked.shape[2])
+        summed = what == "spikes" and self._stretch > 1
+        found = by_row.sum(axis=2, dtype=picked.dtype) if summed else by_row[:, :, -1]
+        return found.reshape(batch, rows, *entry["shape"])
 
     def _states(self, trace: XyloTrace, entry: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
         parts = ("spikes", "v", "i", "i2") if entry["synapses"] > 1 else ("spikes", "v", "i")

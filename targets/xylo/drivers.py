@@ -51,7 +51,7 @@ def _affordable(network: Network, members: list[Population], context: Context) -
     fan_out[: targets.size] = targets
     step = Step(sizes["input"], sizes["hidden"], sizes["output"])
     plain = step.cycles(np.ones(sizes["hidden"]), fan_out, hardware)
-    room = hardware["clock_max_hz"] * network.dt / hardware.cycles["margin"] - plain
+    room = hardware["clock_max_hz"] * network.dt / context.options.time_stretch / hardware.cycles["margin"] - plain
     if room < 0:
         return sum(p.size for p in members)
     each = 2 * (hardware["hidden_spikes"] - 1) * event_cycles(float(fan_out.max()), sizes["output"], hardware)

@@ -90,9 +90,7 @@ def _fitted(pop: Population, context: Context) -> Population:
             ports.append(tap.port)
             codes[f"i_syn_decay:{tap.port.name}"] = tap.code
             plain = port.gain * membrane.gain
-            record.factor[pop.name, tap.port.name] = frozen(
-                plain * tap.gain / kept(tap.code) if compensated else plain
-            )
+            record.factor[pop.name, tap.port.name] = frozen(plain * tap.gain / kept(tap.code) if compensated else plain)
         synaptic_area = 1.0 if port.decay is None else area_of(port.decay)
         biased = context.tuned(f"bias.{where}", 1.0)
         constant = constant + biased * membrane.gain * port.gain * port.bias * synaptic_area
@@ -151,7 +149,10 @@ def _split(pop: Population, port: Port, membrane_code: Ints, one: _Tap, error: A
     record.fading[pop.name] = frozen(np.where(worth, depth, record.fading[pop.name]))
     record.splits[pop.name, port.name] = split = two.scaled(gain).where(worth, one.code, one.gain, error)
     context.deviate(
-        "rounded", "two-synapses", pop.nodes, "two synapses of the chip stand for one, as together they answer an event more alike"
+        "rounded",
+        "two-synapses",
+        pop.nodes,
+        "two synapses of the chip stand for one: together they answer an event more alike",
     )
     return split
 

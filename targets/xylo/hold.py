@@ -110,7 +110,7 @@ def _groups(neurons: int, context: Context) -> int:
 
 
 def _fits(network: Network, neurons: int, context: Context) -> bool:
-    """Return whether so many neurons can be held: room for what they need, also between the neurons that inputs and outputs reach."""
+    """Return whether there is room for what so many held neurons need, also between those that inputs and outputs reach."""
     hardware, layer = context.hardware, context.record.layer
     added = neurons + (1 + 2 * KICKS) * _groups(neurons, context)
     hidden = [p for p in network.populations.values() if layer[p.name] == "hidden"]
@@ -244,7 +244,7 @@ def _held(pop: Population, chosen: Ints, reach: Array, own: dict[str, Ints], con
     weights = blank.impulse((unit + level - off) * membrane, room, shift)
     threshold, bias = pop.codes["threshold"].copy(), pop.codes["v_mem_bias"].copy()
     # decays round down, which pushes a membrane that is never near 0 up by half a unit a step
-    threshold[chosen] = unit + level + (2 ** code - 1) // 2
+    threshold[chosen] = unit + level + (2**code - 1) // 2
     constant = np.rint(record.constant[pop.name][chosen] * scale)
     current = 2.0**shift * (2.0 ** blank.code(blank.ports[-1]) - 1.0)
     clock = np.where(np.abs(constant + drive) > hardware["bias_max"], np.rint(drive / current), 0.0)

@@ -12,7 +12,6 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-
 from numpy.typing import NDArray
 
 from nirhw.network import Ints
@@ -104,9 +103,11 @@ def two_synapses(synapse: Array, membrane: Array, membrane_code: Ints, lowest: i
     """Return the two synapses whose sum answers most like the wanted synapse, both on the membrane of ``membrane_code``.
 
     Args:
-        synapse, membrane: wanted shares kept a step, ``(neurons,)``.
+        synapse: wanted share of the current kept a step, ``(neurons,)``.
+        membrane: wanted share of the membrane kept a step, ``(neurons,)``.
         membrane_code: decay code of the membrane, ``(neurons,)``.
-        lowest, highest: range of the synapses' codes.
+        lowest: smallest code of a synapse.
+        highest: largest one.
     """
     wanted = np.minimum(synapse, FADES), np.minimum(membrane, FADES)
     total, b = inner(*wanted, *wanted), kept(membrane_code)
@@ -131,10 +132,12 @@ def response_fits(
     """Return rows of the report: how the response to an event fits, one for each distinct set of codes and errors.
 
     Args:
-        population, port: names.
+        population: its name.
+        port: its name.
         codes: of the synapses, one or two, ``(neurons,)`` each.
         membrane_code: ``(neurons,)``.
-        one, found: relative errors of the response, root mean square, with one synapse and as it is, ``(neurons,)``.
+        one: relative error of the response with one synapse, root mean square, ``(neurons,)``.
+        found: the same as it is.
     """
     rows = np.stack([*codes, membrane_code, np.round(one, 6), np.round(found, 6)])
     distinct, counts = np.unique(rows, axis=1, return_counts=True)

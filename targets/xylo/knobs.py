@@ -17,6 +17,7 @@ from nirhw.pipeline import Context
 
 from .drivers import driven, driver_knob
 from .kernels import SECOND
+from .stretch import reached
 
 #: layers whose neurons have registers
 LAYERS = ("hidden", "output")
@@ -33,7 +34,7 @@ HARD_RESET = 1.25
 #: has one, and each of them excites the loop again.  Measured, without calibration: a share of 0.8 instead of 1 raises both
 #: Braille networks (6 and 4 points of accuracy); a recurrent network whose neurons do not burst loses 3 points by it.
 LOOP_SHARE = 0.8
-#: a neuron bursts where so many coincident spikes lift it by its threshold within a step
+#: a neuron bursts where so many coincident spikes lift it by its threshold within a step of the network
 BURST_SOURCES = 2
 
 
@@ -73,7 +74,8 @@ def gains(proj: Projection, weights: Array, network: Network, context: Context) 
     if len(factors) == 1:
         return np.asarray(factors[0])
     up, down = np.asarray(factors[0]), factors[1]
-    if context.options.gain == "area" and np.any(weights > 0) and _bursts(network, network.populations[proj.target]):
+    steps = context.options.time_stretch
+    if context.options.gain == "area" and np.any(weights > 0) and _bursts(network, network.populations[proj.target], steps):
         held = driven(network.populations[proj.source], context)
         if proj.source in context.record.reach:
             held = held | (context.record.reach[proj.source] > 0)
@@ -88,14 +90,12 @@ def gains(proj: Projection, weights: Array, network: Network, context: Context) 
     return np.where(weights > 0, up, down)
 
 
-def _bursts(network: Network, pop: Population) -> bool:
-    """Return whether few coincident spikes lift some neuron of a spiking population by its whole threshold."""
+def _bursts(network: Network, pop: Population, steps: int) -> bool:
+    """Return whether few coincident spikes lift some neuron of a spiking population by its whole threshold in a row."""
     if pop.threshold is None or pop.membrane is None:
         return False
-    rises = [
-        p.operator.matrix.toarray() * (pop.port(p.port).gain * pop.membrane.gain / pop.threshold)[:, None]
-        for p in network.into(pop.name)
-    ]
+    lift = {p.name: reached(p, pop.membrane, steps) * p.gain * pop.membrane.gain / pop.threshold for p in pop.ports}
+    rises = [p.operator.matrix.toarray() * lift[p.port][:, None] for p in network.into(pop.name)]
     largest = np.sort(np.concatenate(rises, axis=1), axis=1)[:, -BURST_SOURCES:]
     return bool(np.any(np.maximum(largest, 0.0).sum(axis=1) >= 1.0))
 
@@ -108,11 +108,12 @@ def depth(pop: Population, context: Context) -> Array | float:
     if pop.rule != "spiking":
         return 1.0
     base = np.asarray(1.0 if pop.reset == "subtract" else context.tuning.overshoot.get(pop.name, HARD_RESET))
-    return np.minimum(base * context.record.fading[pop.name] * context.tuned(f"depth.{context.record.layer[pop.name]}", 1.0), DEEPEST)
+    turned = context.tuned(f"depth.{context.record.layer[pop.name]}", 1.0)
+    return np.asarray(np.minimum(base * context.record.fading[pop.name] * turned, DEEPEST))
 
 
 def drive(pop: Population, constant: Array, context: Context) -> Array:
-    """Return the constant drive a step, in the network's units, of a population whose decay codes are set.
+    """Return the constant drive a chip step, in the network's units, of a population whose decay codes are set.
 
     A threshold register of ``depth`` thresholds and a drive that lifts the resting level by the difference fire at the level of
     one threshold and take ``depth`` thresholds off.
@@ -123,7 +124,8 @@ def drive(pop: Population, constant: Array, context: Context) -> Array:
     lifted = (depth(pop, context) - 1.0) * pop.threshold * 2.0 ** -pop.codes["v_mem_decay"]
     if pop.name in context.record.reach:
         lifted = np.where(context.record.reach[pop.name] > 0, 0.0, lifted)
-    return np.asarray(constant + lifted + context.tuned(f"offset.{where}", 0.0) * pop.threshold)
+    offset = context.tuned(f"offset.{where}", 0.0) / context.options.time_stretch
+    return np.asarray(constant + lifted + offset * pop.threshold)
 
 
 def _kinds(proj: Projection, layer: dict[str, str], network: Network) -> tuple[str, ...]:

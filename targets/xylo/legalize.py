@@ -11,6 +11,8 @@ from nirhw.limits import over_limit
 from nirhw.network import Network, Population
 from nirhw.pipeline import Context
 
+from .stretch import part_of
+
 #: time constants beyond this many steps count as an integrator: the slowest code is 2 ** 15
 SLOWEST_STEPS = 2.0**15.5
 
@@ -104,10 +106,10 @@ def _population_findings(network: Network, pop: Population, context: Context) ->
             "move the bias behind the Delay node",
         )
     for port in pop.ports:
-        if port.decay is not None and np.any(port.decay > 1.0 - 1.0 / SLOWEST_STEPS):
+        if port.decay is not None and np.any(part_of(port.decay, context.options.time_stretch) > 1.0 - 1.0 / SLOWEST_STEPS):
             refuse(
                 "NIRHW-E032",
-                f"a synaptic time constant is longer than {SLOWEST_STEPS:.0f} steps",
+                f"a synaptic time constant is longer than {SLOWEST_STEPS:.0f} chip steps",
                 f"the slowest code is {hardware['decay_max']}: {2 ** hardware['decay_max']} steps",
                 "use a larger dt or a shorter time constant",
             )

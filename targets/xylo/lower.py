@@ -22,6 +22,7 @@ from .config import (
 from .drivers import driven
 from .kernels import kept
 from .quantize import matrix_of
+from .stretch import rows_of
 
 
 def lower(network: Network, context: Context) -> tuple[XyloConfiguration, dict[str, Any]]:
@@ -102,9 +103,11 @@ def _io_map(network: Network, context: Context) -> dict[str, Any]:
     """Return where the host's arrays meet the chip; plain data, arrays as int64.
 
     ``inputs`` and ``outputs`` by NIR name, ``populations`` by the NIR name of every recordable population; ``copies`` are the
-    spikes a step that a driver sends a neuron, which are none of its own.
+    spikes a chip step that a driver sends a neuron, which are none of its own.  A row of the host's arrays is ``dt`` long and
+    takes ``time_stretch`` chip steps: counts enter in the first of them, spikes of all are added up, states are those of the
+    last.  ``lag`` is in rows, the fewest after which all has shown that the network does in a row: chip steps are rounded up.
     """
-    record = context.record
+    record, steps = context.record, context.options.time_stretch
     inputs = {
         name: {"shape": list(network.populations[pop].shape), "channels": record.channels[pop]}
         for name, pop in network.inputs.items()
@@ -118,7 +121,7 @@ def _io_map(network: Network, context: Context) -> dict[str, Any]:
             **_where(served, context),
             "shape": list(network.output_shapes[name]),
             "kind": "spikes" if pop.rule == "spiking" else "membrane",
-            "lag": record.lag[served.name],
+            "lag": rows_of(record.lag[served.name], steps),
         }
     populations = {}
     for pop in network.populations.values():
@@ -126,7 +129,7 @@ def _io_map(network: Network, context: Context) -> dict[str, Any]:
             entry = {
                 **_where(pop, context),
                 "shape": list(pop.shape),
-                "lag": record.lag[pop.name],
+                "lag": rows_of(record.lag[pop.name], steps),
                 "synapses": len(pop.ports),
             }
             held = [chosen for served, chosen in record.drives.values() if served == pop.name]
@@ -137,7 +140,8 @@ def _io_map(network: Network, context: Context) -> dict[str, Any]:
             for name in (*pop.nodes, pop.name):
                 populations[name] = entry
     return {
-        "dt": network.dt,
+        "dt": record.dt,
+        "time_stretch": steps,
         "input_peak": context.options.input_peak,
         "inputs": inputs,
         "outputs": outputs,
@@ -153,46 +157,53 @@ def _where(pop: Population, context: Context) -> dict[str, Any]:
 
 
 def _list_bursts(network: Network, context: Context) -> None:
-    """List populations that may emit several spikes in a step, unless that is excluded.
+    """List populations that may emit several spikes in a step of the network, unless that is excluded.
 
-    By induction over time: if no hidden neuron emitted two spikes in a step so far, a neuron whose largest possible current
-    cannot lift its membrane from just below its threshold to twice the threshold does not either.
+    By induction over time: if no hidden neuron emitted two spikes within a step so far, a neuron whose largest possible current
+    cannot lift its membrane from just below its threshold to twice the threshold, nor back to it in the rest of a stretched step,
+    does not either.
     """
-    record, peak = context.record, min(context.options.input_peak, context.hardware["input_events"])
-    bursting = []
-    for name in record.hidden_ids:
-        pop = network.populations[name]
-        if (
-            pop.rule == "spiking"
-            and pop.role == "network"
-            and np.any((_largest_rise(network, pop, context, peak) >= _room(pop)) & ~driven(pop, context))
-        ):
-            bursting.append(pop)
+    record, steps = context.record, context.options.time_stretch
+    # an output neuron emits one spike a chip step
+    ids = record.hidden_ids if steps == 1 else [*record.hidden_ids, *record.output_ids]
+    spiking = [p for p in (network.populations[n] for n in ids) if p.rule == "spiking" and p.role == "network"]
+    bursting = [p for p in spiking if np.any(_may_repeat(network, p, context))]
     if bursting:
         nodes = [n for p in bursting for n in p.nodes]
         most = context.hardware["hidden_spikes"]
-        context.deviate(
-            "semantic",
-            "several-spikes",
-            nodes,
-            f"a hidden neuron emits up to {most} spikes a step, one for each threshold in its membrane; the network one",
+        per_step = f"a hidden neuron emits up to {most} spikes a step, one for each threshold in its membrane; the network one"
+        per_row = (
+            f"a hidden neuron emits up to {most} spikes a chip step, one for each threshold in its membrane, an output neuron "
+            f"one, and a step of the network, which has one spike, takes {steps} of them"
         )
+        context.deviate("semantic", "several-spikes", nodes, per_step if steps == 1 else per_row)
+
+
+def _may_repeat(network: Network, pop: Population, context: Context) -> Any:
+    """Return which neurons may emit two spikes within a step of the network."""
+    steps, peak = context.options.time_stretch, min(context.options.input_peak, context.hardware["input_events"])
+    threshold = pop.codes["threshold"].astype(np.float64)
+    left = np.floor((threshold - 1) * kept(pop.codes["v_mem_decay"])) + 1
+    rise = _largest_rise(network, pop, context, peak)
+    at_once = rise >= 2 * threshold - left
+    if context.record.layer[pop.name] == "output":  # one spike a chip step, and the rest of the membrane stays
+        at_once = np.zeros(pop.size, bool)
+    later = np.maximum(left + rise - threshold, 0.0) + (steps - 1) * rise >= threshold
+    return (at_once & ~driven(pop, context)) | ((steps > 1) & later)
 
 
 def _largest_rise(network: Network, pop: Population, context: Context, peak: int) -> Any:
+    """Return how far a chip step can lift a membrane, if no source fires twice in a step of the network."""
+    steps = context.options.time_stretch
     rise = np.maximum(pop.codes["v_mem_bias"], 0).astype(np.float64)
     for port in pop.ports:
-        drive = np.zeros(pop.size)
+        share = kept(pop.codes[f"i_syn_decay:{port.name}"])
+        # an event that comes once in a step of the network, a bias neuron's in each chip step, and a unit of truncation
+        rise += share / (1.0 - share)
         for proj in network.into(pop.name):
             if proj.port == port.name and proj.quantized is not None:
                 weight = proj.quantized.weight.maximum(0).sum(axis=1) * 2.0**proj.quantized.shift
-                drive += weight * (peak if context.record.layer[proj.source] == "input" else 1)
-        rise += (drive + 1) * (2.0 ** pop.codes[f"i_syn_decay:{port.name}"] - 1)
+                weight = weight * (peak if context.record.layer[proj.source] == "input" else 1)
+                often = network.populations[proj.source].role == "bias"
+                rise += weight * share / (1.0 - share ** (1 if often else steps))
     return rise
-
-
-def _room(pop: Population) -> Any:
-    """Return the rise within one step that would give a second spike."""
-    threshold = pop.codes["threshold"].astype(np.float64)
-    left = np.floor((threshold - 1) * kept(pop.codes["v_mem_decay"])) + 1
-    return 2 * threshold - left

@@ -15,6 +15,9 @@ from nirhw.options import option
 
 from .kernels import Split
 
+#: most chip steps of a row: 8 times the 31 spikes of a hidden neuron are a number below 256
+STRETCH_MOST = 8
+
 
 @dataclass(frozen=True)
 class XyloOptions:
@@ -44,8 +47,8 @@ class XyloOptions:
     )
     align: str = option(
         "auto",
-        "relay neurons so that branches meet in step: where they fit, always, or never",
-        choices=("auto", "always", "never"),
+        "relay neurons so that branches meet in step, and stretched loops: where they fit, always, only for branches, never",
+        choices=("auto", "always", "branches", "never"),
     )
     drivers: str = option(
         "auto",
@@ -54,6 +57,7 @@ class XyloOptions:
     )
     leak_bound: float = option(0.01, "largest leak of an IF neuron a step, as a share of its threshold", between=(0.0, 1.0))
     input_peak: int = option(15, "largest count per input channel and step that will be sent", between=(1, 15))
+    time_stretch: int = option(1, "chip steps that each step of the network takes", between=(1, STRETCH_MOST))
 
 
 @dataclass
@@ -62,7 +66,8 @@ class XyloRecord:
 
     Attributes:
         layer: "input", "hidden" or "output" by population.
-        lag: steps behind the reference by population.
+        dt: step of the network in seconds, before it was stretched.
+        lag: chip steps behind the reference by population.
         factor: chip drive per unit of network drive and scale, by population and port, ``(size,)``.
         constant: constant drive of the membrane a step in the network's units, by population, ``(size,)``.
         scale: chip units of membrane per unit of v, by population, ``(size,)``.
@@ -78,6 +83,7 @@ class XyloRecord:
     """
 
     layer: dict[str, str] = field(default_factory=dict)
+    dt: float = 0.0
     lag: dict[str, int] = field(default_factory=dict)
     factor: dict[tuple[str, str], Array] = field(default_factory=dict)
     constant: dict[str, Array] = field(default_factory=dict)

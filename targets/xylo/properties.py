@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from nirhw.pipeline import Context
 from nirhw.properties import (
     Property,
     bias_at_once,
-    bursts,
+    can_burst,
     changed,
     constant_drive,
     decays,
@@ -28,6 +29,7 @@ from nirhw.properties import (
 from .fit import SHORTEST_SYNAPSE, area_of, nearest_code
 from .kernels import SECOND, kept
 from .knobs import gains
+from .stretch import part_of, sum_over
 from .structure import hop
 
 #: what the shortest synapse keeps of its current a step
@@ -35,30 +37,38 @@ SHORTEST = 1.0 - 2.0**-SHORTEST_SYNAPSE
 
 
 def properties(network: Network, lowered: Network, context: Context) -> tuple[Property, ...]:
-    """Return the chip's properties for a network; see :class:`nirhw.pipeline.Target`."""
-    layer, hardware = context.record.layer, context.hardware
+    """Return the chip's properties for a network; see :class:`nirhw.pipeline.Target`.
+
+    With time stretch they are what they amount to in a step of the network: what a state keeps in a chip step, to the power of
+    the steps; up to so many times the spikes.
+    """
+    layer, hardware, steps = context.record.layer, context.hardware, context.options.time_stretch
     spiking = [p for p in network.populations.values() if p.rule == "spiking"]
     members = network_populations(network)
-    membrane = {p.name: kept(lowered.populations[p.name].codes["v_mem_decay"]) for p in members}
-    port = {(p.name, way.name): _one_synapse(way, hardware["decay_max"]) for p in members for way in p.ports}
+    membrane = {p.name: kept(lowered.populations[p.name].codes["v_mem_decay"]) ** steps for p in members}
+    port = {(p.name, way.name): _one_synapse(way, steps, hardware["decay_max"]) for p in members for way in p.ports}
     bursting = {node for d in context.deviations if d.rule == "several-spikes" for node in d.nodes}
+    repeating = [p for p in spiking if not bursting.isdisjoint(p.nodes)]
     burst, extra = hardware["hidden_spikes"], unaligned(network, lambda p: hop(p, layer))
+    often = {p.name: steps * (burst if layer[p.name] == "hidden" else 1) for p in repeating}
+    hops = latency(network, context, extra, lambda p: hop(p, layer))
     return (
         Property("decay-rounding", "time constants are powers of two of dt", decays(network, membrane, port)),
         Property(
             "decay-before-use",
             "a synapse decays before its current is used, so an event counts less",
-            changed([p for p in members if any(np.any(filtering(way)) for way in p.ports)], _decayed_first),
+            changed([p for p in members if any(np.any(filtering(way)) for way in p.ports)], partial(_decayed_first, steps)),
         ),
         Property(
             "no-instant-synapse",
             "a synapse that should not filter passes half of its current, then half of the rest",
-            changed([p for p in members if not all(np.all(filtering(way)) for way in p.ports)], _filtered),
+            changed([p for p in members if not all(np.all(filtering(way)) for way in p.ports)], partial(_filtered, steps)),
         ),
         Property(
             "several-spikes",
-            f"a hidden neuron sends up to {burst} spikes a step, as often as its threshold fits",
-            bursts([p for p in spiking if not bursting.isdisjoint(p.nodes)], burst),
+            f"a hidden neuron sends up to {burst} spikes a step, as often as its threshold fits"
+            + (f", and a step of the network is {steps} of the chip" if steps > 1 else ""),
+            changed([p for p in repeating if can_burst(p)], lambda pop: replace(pop, burst=often[pop.name])),
         ),
         Property(
             "soft-reset",
@@ -75,31 +85,35 @@ def properties(network: Network, lowered: Network, context: Context) -> tuple[Pr
             "biases are 8-bit registers, clipped, that act at once and not through the synapse",
             bias_at_once({p.name: _registers(p, context) for p in members if np.any(constant_drive(p))}),
         ),
-        latency(network, context, extra, lambda p: hop(p, layer)),
+        # parts of a step of the network are delays that its floats do not have
+        hops if steps == 1 else replace(hops, meaning=f"{hops.meaning}; not shown with time stretch", rewrite=None, lag={}),
     )
 
 
-def _one_synapse(port: Port, slowest: int) -> Array:
-    """Return what a single synapse keeps of its current a step in the place of a filter, ``(size,)``; 0 where nothing filters."""
+def _one_synapse(port: Port, steps: int, slowest: int) -> Array:
+    """Return what one synapse keeps in the place of a filter in so many chip steps, ``(size,)``; 0 where nothing filters."""
     if port.decay is None:
         return np.zeros(port.gain.shape)
-    return np.asarray(np.where(filtering(port), kept(nearest_code(area_of(port.decay), SHORTEST_SYNAPSE, slowest)), 0.0))
+    code = nearest_code(area_of(port.decay ** (1.0 / steps)), SHORTEST_SYNAPSE, slowest)
+    return np.asarray(np.where(filtering(port), kept(code) ** steps, 0.0))
 
 
-def _decayed_first(pop: Population) -> Population:
+def _decayed_first(steps: int, pop: Population) -> Population:
     def weaker(port: Port) -> Port:
         if port.decay is None:
             return port
-        return replace(port, gain=frozen(np.where(filtering(port), port.gain * port.decay, port.gain)))
+        return replace(port, gain=frozen(np.where(filtering(port), port.gain * part_of(port.decay, steps), port.gain)))
 
     return replace(pop, ports=tuple(weaker(p) for p in pop.ports))
 
 
-def _filtered(pop: Population) -> Population:
+def _filtered(steps: int, pop: Population) -> Population:
+    shortest = SHORTEST**steps
+
     def slower(port: Port) -> Port:
         kept = filtering(port)
-        decay = SHORTEST if port.decay is None else np.where(kept, port.decay, SHORTEST)
-        gain = np.where(kept, port.gain, port.gain * SHORTEST)
+        decay = shortest if port.decay is None else np.where(kept, port.decay, shortest)
+        gain = np.where(kept, port.gain, port.gain * (1.0 - shortest))
         return replace(port, gain=frozen(gain), decay=frozen(np.broadcast_to(decay, gain.shape)))
 
     return replace(pop, ports=tuple(slower(p) for p in pop.ports))
@@ -133,6 +147,9 @@ def _gain(proj: Projection, network: Network, unit: Array, context: Context) -> 
 
 
 def _registers(pop: Population, context: Context) -> Array:
-    """Return what a register of the neuron's own can add to its membrane every step, in the network's units."""
+    """Return what a register of the neuron's own can add to its membrane in a step of the network, in the network's units."""
     hardware, scale = context.hardware, context.record.scale[pop.name]
-    return np.asarray(np.clip(np.rint(constant_drive(pop) * scale), hardware["bias_min"], hardware["bias_max"]) / scale)
+    assert pop.membrane is not None  # network_populations
+    often = sum_over(pop.membrane.decay, context.options.time_stretch)
+    register = np.clip(np.rint(constant_drive(pop) / often * scale), hardware["bias_min"], hardware["bias_max"])
+    return np.asarray(register / scale * often)

@@ -118,9 +118,10 @@ def _rows(network: Network, pop: Population, context: Context) -> _Rows:
     burst = np.maximum(positive, negative) + astray
     constant = np.abs(record.constant[pop.name])
     if pop.threshold is None:
-        # an analog neuron integrates without reset: bound its membrane when all sources fire in every step
+        # an analog neuron integrates without reset: bound its membrane when all sources fire in every step of the network
         syn = max(int(c.max()) for k, c in pop.codes.items() if k.startswith("i_syn"))
-        reach = (burst * 2.0**syn + constant) * 2.0 ** np.minimum(pop.codes["v_mem_decay"], 8) + 1e-12
+        current = burst / (1.0 - (1.0 - 2.0**-syn) ** context.options.time_stretch)
+        reach = (current + constant) * 2.0 ** np.minimum(pop.codes["v_mem_decay"], 8) + 1e-12
         cap = (STATE_MAX - 1) / reach
     else:
         reach = record.reach.get(pop.name, np.zeros(pop.size))
@@ -260,7 +261,7 @@ def _list_linear_tail(pop: Population, codes: dict[str, NDArray[np.int64]], cont
         "rounded",
         "linear-tail",
         pop.nodes,
-        f"below {share:.2%} of the threshold a membrane leaks one unit a step instead of a share",
+        f"below {share:.2%} of the threshold a membrane leaks {_units(context.options.time_stretch)} a step instead of a share",
     )
 
 
@@ -269,7 +270,8 @@ def _check_integrators(pop: Population, codes: dict[str, NDArray[np.int64]], con
     perfect = pop.membrane.decay > 1.0 - 2.0**-15.5
     if not np.any(perfect):
         return
-    share = float((1.0 / codes["threshold"][perfect]).max())
+    lost = context.options.time_stretch
+    share = float((lost / codes["threshold"][perfect]).max())
     if share > context.options.leak_bound:
         from nirhw.diagnostics import error
 
@@ -277,12 +279,16 @@ def _check_integrators(pop: Population, codes: dict[str, NDArray[np.int64]], con
             "NIRHW-E034",
             f"an integrator leaks {share:.2%} of its threshold a step",
             pop.nodes,
-            f"the slowest decay still takes one unit a step; the bound is {context.options.leak_bound:.2%}",
+            f"the slowest decay still takes {_units(lost)} a step; the bound is {context.options.leak_bound:.2%}",
             "use an LIF neuron, scale weights and thresholds apart, or raise options={'leak_bound': ...}",
         )
     context.deviate(
-        "semantic", "integrator-leaks", pop.nodes, f"an integrator loses one unit a step, {share:.3%} of its threshold"
+        "semantic", "integrator-leaks", pop.nodes, f"an integrator loses {_units(lost)} a step, {share:.3%} of its threshold"
     )
+
+
+def _units(number: int) -> str:
+    return "one unit" if number == 1 else f"{number} units"
 
 
 def _relay_registers(network: Network, pop: Population, context: Context) -> tuple[Population, dict[str, Quantized]]:

@@ -15,11 +15,13 @@ from nirhw.limits import usage_row
 from .clock import Step
 from .config import NO_ALIAS, XyloConfiguration
 from .options import XyloRecord
+from .stretch import stretch_of
 
 
 def resources(config: XyloConfiguration, io_map: Mapping[str, Any], hardware: Hardware, record: XyloRecord) -> dict[str, Any]:
     """Return resources, time constants, responses, tensors, delays, placement and the clock a step needs."""
     return {
+        **_time(io_map),
         "resources": _usage(config, hardware),
         "time_constants": [f.as_row() for f in record.times],
         "responses": record.responses,
@@ -28,6 +30,16 @@ def resources(config: XyloConfiguration, io_map: Mapping[str, Any], hardware: Ha
         "placement": _placement(io_map, record),
         "clock": _clock(config, io_map, hardware),
     }
+
+
+def _time(io_map: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the step of the network, and a note where it takes several chip steps."""
+    dt, steps = io_map["dt"], stretch_of(io_map)
+    note = (
+        f"time stretch: each step of the network takes {steps} chip steps of {dt / steps:g} s; time constants, delays, lags and "
+        "cycles below count chip steps"
+    )
+    return {"dt": dt, "counts_in_steps": dt == 1.0, **({"notes": [note]} if steps > 1 else {})}
 
 
 def pairs_of(config: XyloConfiguration) -> NDArray[np.bool_]:
@@ -84,9 +96,10 @@ def _clock(config: XyloConfiguration, io_map: Mapping[str, Any], hardware: Hardw
     """Return the cycles of a step when every channel and neuron is active once, and the clock that they need."""
     step = Step(config.n_inputs, config.n_hidden, config.n_outputs)
     cycles = step.cycles(_events(config, hardware), pairs_of(config).sum(axis=1), hardware)
-    needed = cycles * hardware.cycles["margin"] / io_map["dt"]
+    needed = cycles * hardware.cycles["margin"] * stretch_of(io_map) / io_map["dt"]
     return {
         "cycles_per_step": float(np.ceil(cycles)),
+        "time_stretch": stretch_of(io_map),
         "needed_hz": float(needed),
         "available_hz": hardware["clock_max_hz"],
         "real_time": bool(needed <= hardware["clock_max_hz"]),

@@ -6,7 +6,7 @@ half the weight, takes that half away before the next step.  A chain of relays i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -32,7 +32,8 @@ def hop(projection: Projection, layers: Mapping[str, str]) -> int:
 class AlignDelays:
     """Express delays in hops: every projection's delay becomes what the chip does, relays make up the rest.
 
-    Input reaches hidden neurons in the same step; every other hop takes one step.
+    Input reaches hidden neurons in the same step; every other hop takes one step.  With time stretch, a loop that takes a step of
+    the network takes several of the chip.
     """
 
     name: str = "align-delays"
@@ -43,32 +44,25 @@ class AlignDelays:
         Raises:
             PlaceError: NIRHW-E035 where relays that a Delay node needs do not fit.
         """
-        layers, align = context.record.layer, context.options.align
+        layers, align, stretch = context.record.layer, context.options.align, context.options.time_stretch
 
         def hops(p: Projection) -> int:
             return hop(p, layers)
 
-        plan = schedule(network, hops)
         relayed = _output_sources(network, layers)
         base = sum(p.size for p in network.populations.values() if layers[p.name] == "hidden")
         room = context.hardware["hidden_neurons"] - base
-        extra: Mapping[str, Ints] = plan.extra
-        kept = unaligned(network, hops)
-        early = {n: plan.extra[n] - kept[n] for n in extra if np.any(plan.extra[n] > kept[n])}
-        if early and align != "always":
-            needed = sum(int(m.sum()) for m in _stages(network, plan.extra, relayed).values())
-            if align == "never" or needed > room:
-                extra = kept
-                for name, steps in early.items():
-                    proj = next(p for p in network.projections if p.name == name)
-                    context.deviate(
-                        "retimed",
-                        "branch-early",
-                        (*network.populations[proj.source].nodes, *network.populations[proj.target].nodes),
-                        f"spikes of one branch arrive {int(np.max(steps))} step(s) before those of the longest one",
-                    )
-        stages = _stages(network, extra, relayed)
-        needed = sum(int(m.sum()) for m in stages.values())
+        plans = list(_plans(network, hops, stretch, align == "branches"))
+        for plan in {"always": plans[:1], "never": plans[-1:]}.get(align, plans):
+            stages = _stages(network, plan.extra, relayed)
+            needed = sum(int(m.sum()) for m in stages.values())
+            fits = needed <= room
+            if fits and stretch > 1:  # relays of loops are many, and reach what their sources do
+                fits = base + needed <= _placeable(network, relayed, context)
+                fits = fits and _widest(network, plan.extra, stages, layers) <= context.hardware["fan_out"]
+            if fits:
+                break
+        _list_early(network, plan, context)
         if needed > room:
             found = over_limit(
                 context.hardware,
@@ -80,7 +74,52 @@ class AlignDelays:
             )
             raise error("NIRHW-E035", found.what, found.nodes, found.why, found.fix)
         context.record.lag.update(plan.lag)
-        return _with_relays(network, context, extra, stages, relayed, hops)
+        return _with_relays(network, context, plan.extra, stages, relayed, hops)
+
+
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """Lags and extra delays, as in a schedule, and by how many steps projections are early, those that are."""
+
+    lag: Mapping[str, int]
+    extra: Mapping[str, Ints]
+    early: Mapping[str, Ints]
+
+
+def _plans(network: Network, hops: Callable[[Projection], int], stretch: int, early_loops: bool) -> Iterator[_Plan]:
+    """Yield plans that need ever fewer relays: all in step; loops by hops alone; only delays that the network asks for.
+
+    A loop takes a step of the network, which is one hop, or ``stretch`` of them; with ``early_loops`` it is never given more.
+    """
+    full = schedule(network, hops)
+    short = [p for p in network.projections if stretch > 1 and p.recurrent and p.max_delay <= stretch]
+    loops = {p.name: np.full_like(p.delay, hops(p)) for p in short}
+    if not (loops and early_loops):
+        yield _Plan(full.lag, full.extra, {})
+    if loops:
+        quick = tuple(replace(p, delay=frozen(loops[p.name], np.int64)) if p.name in loops else p for p in network.projections)
+        plan = schedule(replace(network, projections=quick), hops)
+        early = {p.name: p.delay - loops[p.name] for p in short}
+        yield _Plan(plan.lag, plan.extra, early)
+    kept = unaligned(network, hops) | {n: np.zeros_like(hop) for n, hop in loops.items()}
+    early = {n: full.extra[n] - kept[n] for n in kept if np.any(full.extra[n] > kept[n])}
+    if early:
+        yield _Plan(full.lag, kept, early)
+
+
+def _list_early(network: Network, plan: _Plan, context: Context) -> None:
+    stretch = context.options.time_stretch
+    unit = "step(s)" if stretch == 1 else "chip step(s)"
+    for name, steps in plan.early.items():
+        proj = next(p for p in network.projections if p.name == name)
+        if proj.recurrent and stretch > 1:
+            rule = "loop-early"
+            reason = f"spikes of a loop arrive {int(np.max(steps))} chip step(s) early: a step of the network takes {stretch}"
+        else:
+            rule = "branch-early"
+            reason = f"spikes of one branch arrive {int(np.max(steps))} {unit} before those of the longest one"
+        nodes = (*network.populations[proj.source].nodes, *network.populations[proj.target].nodes)
+        context.deviate("retimed", rule, nodes, reason)
 
 
 def _output_sources(network: Network, layers: Mapping[str, str]) -> list[str]:
@@ -119,6 +158,36 @@ def _stages(network: Network, extra: Mapping[str, Ints], relayed: list[str]) -> 
     for name in relayed:
         ask(name, 1, np.ones(network.populations[name].size, bool))
     return dict(sorted(stages.items(), key=lambda item: item[0]))
+
+
+def _placeable(network: Network, relayed: list[str], context: Context) -> int:
+    """Return how many hidden neurons there may be beside those that take input and feed outputs, whose ids both ends reach."""
+    layers, hardware = context.record.layer, context.hardware
+    both = sum(
+        pop.size
+        for name, pop in network.populations.items()
+        if layers[name] == "hidden"
+        and any(layers[w.source] == "input" for w in network.into(name))
+        and (name in relayed or any(layers[w.target] == "output" for w in network.out_of(name)))
+    )
+    return int(hardware["input_reach"] + hardware["output_reach"] - both if both else hardware["hidden_neurons"])
+
+
+def _widest(
+    network: Network, extra: Mapping[str, Ints], stages: Mapping[tuple[str, int], Mask], layers: Mapping[str, str]
+) -> int:
+    """Return the largest number of hidden neurons that a relay reaches: its targets, the next relay, and itself."""
+    widest = 0
+    for (source, stage), mask in stages.items():
+        reached = 1 + np.asarray(stages.get((source, stage + 1), np.zeros(mask.size, bool)), np.int64)
+        for proj in network.out_of(source):
+            for steps, sources, targets in _classes(proj, extra[proj.name]):
+                if steps == stage and layers[proj.target] == "hidden":
+                    matrix = proj.operator.matrix if targets is None else proj.operator.matrix[targets]
+                    served = np.bincount(matrix.indices, minlength=mask.size)
+                    reached = reached + (served if sources is None else served * sources)
+        widest = max(widest, int(reached[mask].max(initial=0)))
+    return widest
 
 
 def _relay(name: str, source: Population, size: int) -> Population:

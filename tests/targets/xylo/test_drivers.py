@@ -81,7 +81,9 @@ def test_driven_neurons_emit_one_spike_and_nothing_else_changes(seed: int) -> No
     random = np.random.default_rng(seed)
     bursts = random.uniform(0.1, 1.0, HIDDEN)
     count = int(random.integers(1, HIDDEN + 1))
-    config, io_map, device, context = lowered(recurrent(seed, bias=seed % 3 == 0), b.DT, "subtract", drivers(count, bursts), **ALLOWED)
+    config, io_map, device, context = lowered(
+        recurrent(seed, bias=seed % 3 == 0), b.DT, "subtract", drivers(count, bursts), **ALLOWED
+    )
     (_, held) = context.record.drives["driver~hid"]
     assert set(held) == set(np.argsort(bursts)[-count:])
     counts = (random.random((120, 4)) < 0.4).astype(np.int64)
@@ -138,7 +140,13 @@ def test_calibration_takes_drivers_where_they_pay() -> None:
     values = []
     for option in ("never", "auto"):
         model = nirhw.compile(
-            recurrent(10), "xylo", dt=b.DT, reset="subtract", calibration=spikes, budget=200, options={"drivers": option, **ALLOWED}
+            recurrent(10),
+            "xylo",
+            dt=b.DT,
+            reset="subtract",
+            calibration=spikes,
+            budget=200,
+            options={"drivers": option, **ALLOWED},
         )
         found = model.report.data["calibration"]
         values.append(found["search_value"])
