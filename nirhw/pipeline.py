@@ -104,8 +104,10 @@ class Context:
         return self.tuning.knobs.get(knob, default)
 
     def deviate(self, kind: DeviationClass, rule: str, nodes: Iterable[str], reason: str) -> None:
-        """Add an entry to the ledger."""
-        self.deviations.append(Deviation(kind, rule, tuple(nodes), reason))
+        """Add an entry to the ledger, unless it is there."""
+        entry = Deviation(kind, rule, tuple(nodes), reason)
+        if entry not in self.deviations:
+            self.deviations.append(entry)
 
     def warn(self, code: str, what: str, nodes: Iterable[str] = (), why: str = "", fix: str = "") -> None:
         """Add a warning."""

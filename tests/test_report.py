@@ -192,6 +192,7 @@ def test_the_page_shows_all_sections(report: Report, tmp_path: Path) -> None:
     assert sections == {
         "resources",
         "clock",
+        "responses",
         "ledger",
         "findings",
         "time-constants",

@@ -16,7 +16,6 @@ from nirhw.operators import Array
 from nirhw.pipeline import Context
 
 from .drivers import driven, driver_knob
-from .kernels import SECOND
 from .stretch import reached
 
 #: layers whose neurons have registers
@@ -80,7 +79,7 @@ def gains(proj: Projection, weights: Array, network: Network, context: Context) 
         if proj.source in context.record.reach:
             held = held | (context.record.reach[proj.source] > 0)
         up = up * np.where(held, 1.0, LOOP_SHARE)
-        if not np.all(held) and not proj.port.endswith(SECOND):
+        if not np.all(held):
             context.deviate(
                 "rounded",
                 "loop-share",

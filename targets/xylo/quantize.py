@@ -127,6 +127,11 @@ def _rows(network: Network, pop: Population, context: Context) -> _Rows:
         reach = record.reach.get(pop.name, np.zeros(pop.size))
         register = np.maximum(depth(pop, context), np.where(reach > 0, 1.0 + reach, 0.0)) * pop.threshold
         cap = (STATE_MAX - 1) / (register + PEAK_STEPS * burst + constant + 1e-12)
+        # what only lifts the resting level, since resets are deeper than thresholds, should need no bias neuron
+        biased = pop.membrane.leak != 0.0 if pop.membrane else False
+        for port in pop.ports:
+            biased = biased | (port.bias != 0.0)
+        cap = np.minimum(cap, np.where(biased, np.inf, context.hardware["bias_max"] / (constant + 1e-12)))
     settled = 2.0 ** pop.codes[f"i_syn_decay:{pop.ports[0].name}"] - 1.0
     bias_matrix = "readout" if record.layer[pop.name] == "output" else "hidden"
     return _Rows(pop, weights, matrix, largest, spread, count, cap, bias_matrix, constant / settled)

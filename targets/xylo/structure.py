@@ -20,6 +20,8 @@ from nirhw.operators import Operator, Scaling, Sparse, frozen
 from nirhw.passes.retime import schedule, unaligned
 from nirhw.pipeline import Context
 
+from .kernels import SECOND
+
 Mask = NDArray[np.bool_]
 
 
@@ -180,7 +182,8 @@ def _widest(
     widest = 0
     for (source, stage), mask in stages.items():
         reached = 1 + np.asarray(stages.get((source, stage + 1), np.zeros(mask.size, bool)), np.int64)
-        for proj in network.out_of(source):
+        # a second synapse reaches the same neurons
+        for proj in (p for p in network.out_of(source) if not p.port.endswith(SECOND)):
             for steps, sources, targets in _classes(proj, extra[proj.name]):
                 if steps == stage and layers[proj.target] == "hidden":
                     matrix = proj.operator.matrix if targets is None else proj.operator.matrix[targets]

@@ -149,7 +149,7 @@ def response(options: dict[str, Any], steps: int, delay: float = 0.0) -> tuple[n
     }
     edges = [("in", "w"), ("w", "n"), *pairwise(path), ("n", "w2"), ("w2", "o"), ("o", "out")]
     nodes |= {"w2": b.linear(1, 2), "o": b.cubalif(1)}
-    model = nirhw.compile(b.graph(1, 1, nodes, edges), "xylo", **stretched(steps, **options))
+    model = nirhw.compile(b.graph(1, 1, nodes, edges), "xylo", **stretched(steps, bursts="allow", **options))
     pulse = np.zeros((12, 1), np.uint8)
     pulse[4] = 1
     run = model.emulate(pulse, record=["n"])
@@ -213,8 +213,9 @@ def test_a_delay_is_so_many_rows(steps: int) -> None:
     """Relays repeat every spike: the delayed chip gives the undelayed chip's spikes, later by the chip steps of the delay."""
     nodes = {"fc1": b.linear(10, 6, 1), "lif1": b.cubalif(10)}
     rest = {"fc2": b.linear(4, 10, 2), "lif2": b.cubalif(4)}
-    plain = nirhw.compile(b.chain(6, 4, **nodes, **rest), "xylo", **stretched(steps))
-    delayed = nirhw.compile(b.chain(6, 4, **nodes, d=nir.Delay(np.full(10, 3 * b.DT)), **rest), "xylo", **stretched(steps))
+    plain = nirhw.compile(b.chain(6, 4, **nodes, **rest), "xylo", **stretched(steps, gain="none"))
+    wait = nir.Delay(np.full(10, 3 * b.DT))
+    delayed = nirhw.compile(b.chain(6, 4, **nodes, d=wait, **rest), "xylo", **stretched(steps, gain="none"))
     x = later(b.spikes(200, 6, rate=0.4), steps)[None]
     want, got = (XyloEmulator(m.config).run(x).out_spikes for m in (plain, delayed))
     assert want.sum() > 50
@@ -411,7 +412,7 @@ def errors_of(case: graphs.Case, given: dict[str, Any]) -> set[str]:
 
 @pytest.mark.parametrize("steps", (2, 3))
 def test_diagnosis_shows_what_a_chip_steps_properties_amount_to_in_a_row(steps: int) -> None:
-    case = subject(recurrent(), "xylo", **stretched(steps))
+    case = subject(recurrent(), "xylo", **stretched(steps, synapses="one"))
     codes, ids = case.model.config.hidden.neurons, case.model.io_map["populations"]["n"]["ids"]
     rounded = rewritten(case, "decay-rounding").populations["n"]
     assert rounded.membrane is not None
