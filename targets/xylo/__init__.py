@@ -14,7 +14,8 @@ from .check import check
 from .config import XyloConfiguration
 from .drivers import AddDrivers
 from .fit import FitTimeConstants
-from .hold import AddHolds, ChooseHeld
+from .held import ChooseHeld
+from .hold import AddHolds
 from .knobs import knobs
 from .legalize import AssignLayers, CheckRules
 from .lower import lower

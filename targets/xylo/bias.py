@@ -10,9 +10,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from nirhw.network import Ints, Membrane, Network, Population, Port, Projection, Quantized
+from nirhw.network import Ints, Network, Population, Projection, Quantized
 from nirhw.operators import Sparse, frozen
 from nirhw.pipeline import Context
+
+from .helpers import always_firing
 
 SOURCE = "bias~"
 
@@ -107,24 +109,6 @@ def _with_sources(network: Network, wires: list[tuple[Population, Ints]], contex
     record.layer[SOURCE], record.lag[SOURCE] = "hidden", 0
     return replace(
         network,
-        populations={**network.populations, SOURCE: _always_firing(size)},
+        populations={**network.populations, SOURCE: always_firing(SOURCE, size)},
         projections=(*network.projections, *projections),
-    )
-
-
-def _always_firing(size: int) -> Population:
-    zero, one = frozen(np.zeros(size)), frozen(np.ones(size))
-    ones = np.ones(size, np.int64)
-    return Population(
-        SOURCE,
-        (size,),
-        "spiking",
-        "spike",
-        (Port("in", one, one),),
-        Membrane(zero, one, zero, zero),
-        threshold=frozen(np.full(size, 0.5)),
-        v_reset=zero,
-        reset="zero",
-        role="bias",
-        codes={"v_mem_decay": 0 * ones, "i_syn_decay:in": ones, "threshold": ones, "v_mem_bias": ones},
     )

@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nirhw.calibration.knobs import Knob
-from nirhw.network import Membrane, Network, Population, Port, Projection, Quantized
-from nirhw.operators import Sparse, frozen
+from nirhw.network import Network, Population, Projection, Quantized
+from nirhw.operators import Sparse
 from nirhw.pipeline import Context
 
 from .clock import Step, event_cycles
+from .helpers import helper
 
 KNOB = "drivers"
 PREFIX = "driver~"
@@ -83,36 +84,14 @@ class AddDrivers:
         for pop in network.populations.values():
             chosen = np.flatnonzero(driven(pop, context))
             if chosen.size:
-                driver = _driver(pop, chosen.size, context)
+                copies = context.hardware["hidden_spikes"] - 1
+                driver = helper(PREFIX + pop.name, chosen.size, "driver", threshold=1, bias=copies)
                 populations[driver.name] = driver
                 record.layer[driver.name], record.lag[driver.name] = "hidden", record.lag[pop.name]
                 record.drives[driver.name] = (pop.name, chosen)
                 added += [_opposite(way, driver, chosen) for way in network.out_of(pop.name)]
             populations[pop.name] = pop
         return replace(network, populations=populations, projections=(*network.projections, *added)) if added else network
-
-
-def _driver(pop: Population, size: int, context: Context) -> Population:
-    zero, one = frozen(np.zeros(size)), frozen(np.ones(size))
-    ones = np.ones(size, np.int64)
-    return Population(
-        PREFIX + pop.name,
-        (size,),
-        "spiking",
-        "count",
-        (Port("in", one, one),),
-        Membrane(zero, one, zero, zero),
-        threshold=frozen(np.full(size, 0.5)),
-        v_reset=zero,
-        reset="zero",
-        role="driver",
-        codes={
-            "v_mem_decay": 0 * ones,
-            "i_syn_decay:in": ones,
-            "threshold": ones,
-            "v_mem_bias": (context.hardware["hidden_spikes"] - 1) * ones,
-        },
-    )
 
 
 def _opposite(way: Projection, driver: Population, chosen: NDArray[np.int64]) -> Projection:

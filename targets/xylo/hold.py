@@ -20,111 +20,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from nirhw.network import Ints, Membrane, Network, Population, Port, Projection, Quantized, Role
+from nirhw.network import Ints, Network, Population, Port, Projection, Quantized
 from nirhw.operators import Array, Sparse, frozen
 from nirhw.pipeline import Context
 
+from .held import KICKS, groups, serves
+from .helpers import always_firing, helper
 from .kernels import SECOND, kept
 from .knobs import depth
 
 PREFIX = "~hold:"
 CLOCK, START, START_RELAY = f"{PREFIX}clock", f"{PREFIX}start", f"{PREFIX}start~1"
-#: register beyond the threshold, in thresholds: a share of the largest rise within a step, and at most so many
-SHARE, FARTHEST = 0.5, 8.0
-#: a neuron is held where its few strongest sources, firing in every step, lift it by so many thresholds a step
-FEW, RISE = 2, 4.0
 #: decay code of a synapse that carries nothing else: 120 of 127 weight units are multiples of ``2 ** code``, 7/8 of which act
 FREE_CODE = 3
-#: decay code of the slowest membrane that is held: a unit of constant drive lifts it by ``2 ** code`` units
-SLOWEST = 8
-#: starters whose events add up to a neuron's kick
-KICKS = 2
-#: connections that a held neuron needs of its own: onto itself and its relay
-OWN_TARGETS = 2
-
-
-@dataclass(frozen=True)
-class ChooseHeld:
-    """Find neurons that may send several spikes a step, and hold them where relays and connections suffice."""
-
-    name: str = "choose-held"
-
-    def apply(self, network: Network, context: Context) -> Network:
-        """Fill ``record.reach``: register beyond the threshold by population, in thresholds, 0 for a neuron that is not held."""
-        if context.options.bursts == "allow" or context.options.gain == "none":
-            return network
-        layer, wanted = context.record.layer, {}
-        for pop in network.populations.values():
-            if pop.rule == "spiking" and pop.role == "network" and layer[pop.name] == "hidden" and _excites(network, pop):
-                reach = np.where(_free_targets(network, pop, context), _reach(network, pop), 0.0)
-                if np.any(reach):
-                    wanted[pop.name] = reach
-        neurons = sum(int(np.count_nonzero(r)) for r in wanted.values())
-        if neurons and _fits(network, neurons, context):
-            context.record.reach.update(wanted)
-        return network
-
-
-def _excites(network: Network, pop: Population) -> bool:
-    """Return whether spikes of a population come back as excitation: elsewhere a burst brings the sum that it should."""
-    return any(w.recurrent and w.operator.matrix.max() > 0 for w in network.out_of(pop.name))
-
-
-def _reach(network: Network, pop: Population) -> Array:
-    """Return the register beyond the threshold, in thresholds, ``(neurons,)``; 0 where bursts are rare."""
-    assert pop.membrane is not None and pop.threshold is not None  # it spikes
-    rises = []
-    for way in network.into(pop.name):
-        port = pop.port(way.port)
-        with np.errstate(divide="ignore"):
-            area = 1.0 if port.decay is None else np.minimum(1.0 / (1.0 - port.decay), 1e6)
-        gain = np.abs(port.gain) * area * pop.membrane.gain / np.maximum(pop.threshold, 1e-300)
-        rises.append(np.maximum(way.operator.matrix.toarray(), 0.0) * gain[:, None])
-    sources = np.sort(np.concatenate(rises, axis=1), axis=1)
-    often = (sources[:, -FEW:].sum(axis=1) >= RISE) & (pop.threshold > 0) & (pop.codes["v_mem_decay"] <= SLOWEST)
-    return np.where(often, np.clip(SHARE * sources.sum(axis=1), 1.0, FARTHEST), 0.0)
-
-
-def _free_targets(network: Network, pop: Population, context: Context) -> NDArray[np.bool_]:
-    """Return which neurons have connections left."""
-    used = np.zeros(pop.size, np.int64)
-    pairs: dict[str, Array] = {}
-    for way in network.out_of(pop.name):
-        if context.record.layer[way.target] == "hidden":
-            matrix = abs(way.operator.matrix)
-            pairs[way.target] = pairs[way.target] + matrix if way.target in pairs else matrix
-    for matrix in pairs.values():
-        used += np.asarray((matrix != 0).sum(axis=0)).ravel()
-    return np.asarray(used + OWN_TARGETS <= context.hardware["fan_out"])
-
-
-def _serves(context: Context) -> int:
-    """Return how many neurons a clock or starter serves, besides the starters or its relay."""
-    return int(context.hardware["fan_out"]) - KICKS
-
-
-def _groups(neurons: int, context: Context) -> int:
-    return -(-neurons // _serves(context))
-
-
-def _fits(network: Network, neurons: int, context: Context) -> bool:
-    """Return whether there is room for what so many held neurons need, also between those that inputs and outputs reach."""
-    hardware, layer = context.hardware, context.record.layer
-    added = neurons + (1 + 2 * KICKS) * _groups(neurons, context)
-    hidden = [p for p in network.populations.values() if layer[p.name] == "hidden"]
-    taking = {w.target for w in network.projections if layer[w.source] == "input"}
-    feeding = {w.source for w in network.projections if layer[w.target] == "output"}
-    takes, feeds = (sum(p.size for p in hidden if p.name in names) for names in (taking, feeding))
-    neither = added + sum(p.size for p in hidden if p.name not in taking | feeding)
-    between = max(0, neither - max(0, hardware["input_reach"] - takes))
-    pairs = sum(w.operator.matrix.nnz for w in network.projections if {layer[w.source], layer[w.target]} == {"hidden"})
-    return bool(
-        sum(p.size for p in hidden) + added <= hardware["hidden_neurons"]
-        and (taking.isdisjoint(feeding) or between + feeds <= hardware["output_reach"])
-        and pairs + (4 + 2 * KICKS) * neurons + 3 * added <= hardware["recurrent_pairs"]
-    )
 
 
 @dataclass(frozen=True)
@@ -267,12 +176,12 @@ def _loops(held: _Held, relay: Population, context: Context) -> Iterator[Project
 def _started(held: Sequence[_Held], context: Context) -> tuple[dict[str, Population], list[Projection]]:
     """Return clocks, starters and their relays, and their synapses; each serves as many neurons as its fan-out allows."""
     hardware, shift = context.hardware, context.record.shifts["hidden"]
-    groups = _groups(sum(h.chosen.size for h in held), context)
-    clock, start = _always_firing(CLOCK, groups), _always_firing(START, KICKS * groups)
-    relay = _relay(START_RELAY, KICKS * groups, context)
+    number = groups(sum(h.chosen.size for h in held), context)
+    clock, start = always_firing(CLOCK, number), always_firing(START, KICKS * number)
+    relay = _relay(START_RELAY, KICKS * number, context)
     for made in (clock, start):
         context.record.layer[made.name], context.record.lag[made.name] = "hidden", 0
-    every = np.arange(KICKS * groups)
+    every = np.arange(KICKS * number)
     wires = [
         _wire(clock, start, "in", every // KICKS, every, np.full(every.size, -2), context),
         _wire(start, relay, "in", every, every, np.full(every.size, 2), context),
@@ -280,7 +189,7 @@ def _started(held: Sequence[_Held], context: Context) -> tuple[dict[str, Populat
     ]
     first = 0
     for one in held:
-        group = (first + np.arange(one.chosen.size)) // _serves(context)
+        group = (first + np.arange(one.chosen.size)) // serves(context)
         first += one.chosen.size
         fastest = one.ports[-1]
         # the clock's current is at its steady level from the first event on
@@ -328,26 +237,4 @@ def _wire(
 def _relay(name: str, size: int, context: Context) -> Population:
     """Return neurons that repeat each spike one step later, given a weight of 2 and one of -1 onto themselves."""
     context.record.layer[name], context.record.lag[name] = "hidden", 0
-    return _made(name, size, "relay", threshold=2 ** context.record.shifts["hidden"], bias=0)
-
-
-def _always_firing(name: str, size: int) -> Population:
-    return _made(name, size, "bias", threshold=1, bias=1)
-
-
-def _made(name: str, size: int, role: Role, threshold: int, bias: int) -> Population:
-    zero, one, ones = frozen(np.zeros(size)), frozen(np.ones(size)), np.ones(size, np.int64)
-    codes = {"v_mem_decay": 0 * ones, "i_syn_decay:in": ones, "threshold": threshold * ones, "v_mem_bias": bias * ones}
-    return Population(
-        name,
-        (size,),
-        "spiking",
-        "count",
-        (Port("in", one, zero),),
-        Membrane(zero, one, zero, zero),
-        threshold=frozen(np.full(size, 0.5)),
-        v_reset=zero,
-        reset="zero",
-        role=role,
-        codes=codes,
-    )
+    return helper(name, size, "relay", threshold=2 ** context.record.shifts["hidden"])
