@@ -295,7 +295,7 @@ class _Hunt:
                     break
         except KeyboardInterrupt:
             self.interrupted = True
-            self._settle(clearly=True)
+            self._settle()
 
     def _tell(self) -> None:
         if self.watch:
@@ -307,17 +307,17 @@ class _Hunt:
             if score.above(self.leader[1]):
                 self.leader = candidate, score
 
-    def _settle(self, clearly: bool) -> None:
-        """End a stage: its leader becomes the best, if it is better, or even clearly so."""
+    def _settle(self) -> None:
+        """End a stage: its leader becomes the best if it is clearly better, as the best of many is a little better by chance."""
         tuning, score = self.leader
-        if score.clearly_above(self.score) if clearly else score.above(self.score):
+        if score.clearly_above(self.score):
             self.best, self.score = tuning, score
         self.leader = self.best, self.score
 
     def _trim(self, firing: Firing) -> None:
         begin = replace(self.best, overshoot=firing.overshoot)
         self._rounds(begin, firing, min(ROUNDS, round(TRIMS * self.budget)))
-        self._settle(clearly=False)
+        self._settle()
 
     def _rounds(self, begin: Tuning, firing: Firing, rounds: int) -> tuple[Tuning, Score]:
         """Return the best of some rounds of trims."""
@@ -350,7 +350,7 @@ class _Hunt:
                     tried.append(self._rounds(rung, firing, RUNG_ROUNDS))
             top = max(score.value for _, score in tried)
             self.leader = next(t for t in tried if t[1].value >= top - WORTH)
-            self._settle(clearly=True)
+            self._settle()
 
     def _search(self, budget: int, turn: int, steps: tuple[float, ...]) -> None:
         base = self.best
@@ -371,8 +371,7 @@ class _Hunt:
         found = search(evaluate, begin, levels, budget, self.seed + turn, lambda _: self._tell(), steps)
         if found.interrupted:
             raise KeyboardInterrupt
-        # the best of many is a little better by chance alone
-        self._settle(clearly=True)
+        self._settle()
 
 
 @dataclass(frozen=True, eq=False)
