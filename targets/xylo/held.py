@@ -32,7 +32,9 @@ class ChooseHeld:
 
     def apply(self, network: Network, context: Context) -> Network:
         """Fill ``record.reach``: register beyond the threshold by population, in thresholds, 0 for a neuron that is not held."""
-        if context.options.bursts == "allow" or context.options.gain == "none":
+        options = context.options
+        # one spike a chip step is not one a row of several
+        if options.bursts == "allow" or options.gain == "none" or options.time_stretch > 1:
             return network
         layer, wanted = context.record.layer, {}
         for pop in network.populations.values():

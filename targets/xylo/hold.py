@@ -192,38 +192,35 @@ def _started(held: Sequence[_Held], context: Context) -> tuple[dict[str, Populat
         group = (first + np.arange(one.chosen.size)) // serves(context)
         first += one.chosen.size
         fastest = one.ports[-1]
-        # the clock's current is at its steady level from the first event on
-        steady = one.clock * (2 ** one.code(fastest) - 1)
+        # the clock's current is at its steady level from the first event on, as far as starters can lift it
+        steady = np.minimum(one.clock * (2 ** one.code(fastest) - 1), KICKS * hardware["weight_max"])
         wires.append(_wire(clock, one.population, fastest, group, one.chosen, one.clock, context))
         room = {n: np.full(one.chosen.size, KICKS * hardware["weight_max"]) for n in one.ports}
-        room[fastest] = np.maximum(room[fastest] - steady, 0)
+        room[fastest] = room[fastest] - steady
         for name, weight in one.impulse(one.kick, room, shift).items():
             whole = weight + steady if name == fastest else weight
-            for kick in range(KICKS):
-                source = KICKS * group + kick
-                wires.append(_wire(start, one.population, name, source, one.chosen, _part(whole, kick), context, kick))
-                taken = _part(-one.left(name, weight), kick)
-                wires.append(_wire(relay, one.population, name, source, one.chosen, taken, context, kick))
+            ends = np.concatenate([KICKS * group + k for k in range(KICKS)]), np.tile(one.chosen, KICKS)
+            wires.append(_wire(start, one.population, name, *ends, _parts(whole), context))
+            wires.append(_wire(relay, one.population, name, *ends, _parts(-one.left(name, weight)), context))
     return {p.name: p for p in (clock, start, relay)}, wires
 
 
-def _part(whole: Ints, part: int) -> Ints:
-    """Return one of ``KICKS`` nearly equal parts."""
-    return np.asarray((whole + part) // KICKS)
+def _parts(whole: Ints) -> Ints:
+    """Return ``KICKS`` nearly equal parts, ``(KICKS * neurons,)``."""
+    return np.concatenate([(whole + part) // KICKS for part in range(KICKS)])
 
 
-def _wire(
-    source: Population, target: Population, port: str, pre: Ints, post: Ints, weight: Ints, context: Context, part: int = 0
-) -> Projection:
+def _wire(source: Population, target: Population, port: str, pre: Ints, post: Ints, weight: Ints, context: Context) -> Projection:
     from scipy.sparse import csr_array
 
-    shift = context.record.shifts["hidden"]
-    integers = csr_array((weight.astype(np.int64), (post, pre)), shape=(target.size, source.size))
-    integers.eliminate_zeros()
+    shift, shape = context.record.shifts["hidden"], (target.size, source.size)
     scale = context.record.scale.get(target.name, np.ones(target.size))
-    drive = csr_array(integers.astype(np.float64) * 2.0**shift / scale[:, None])
+    some = weight != 0
+    pre, post, weight = pre[some], post[some], weight[some]
+    integers = csr_array((weight, (post, pre)), shape=shape)
+    drive = csr_array((weight * 2.0**shift / scale[post], (post, pre)), shape=shape)
     return Projection(
-        f"{PREFIX}{source.name}->{target.name}:{port}#{part}",
+        f"{PREFIX}{source.name}->{target.name}:{port}",
         source.name,
         target.name,
         port,

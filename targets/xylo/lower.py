@@ -71,7 +71,8 @@ def _configuration(network: Network, context: Context) -> XyloConfiguration:
 
 
 def _int8(matrix: Any) -> Int8:
-    """Return weights as int8; the quantize stage clipped them, and no two projections share a pair of neurons."""
+    """Return weights as int8; the quantize stage clipped them, and left room where two projections share a pair of neurons."""
+    assert matrix.min(initial=0) >= -128 and matrix.max(initial=0) <= 127
     return np.asarray(matrix, dtype=np.int8)
 
 
