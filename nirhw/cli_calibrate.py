@@ -14,7 +14,7 @@ from nirhw.cli_options import Choices
 from nirhw.spike_files import read_labels, read_spikes
 
 if TYPE_CHECKING:
-    from nirhw.calibration.driver import Progress
+    from nirhw.calibration.hunt import Progress
 
 #: evaluations beyond which a budget in seconds ends a search, too
 MOST = 1_000_000

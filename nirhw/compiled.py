@@ -81,7 +81,7 @@ class CompiledModel:
             return self._emulate_events(spikes, record, state, threads)
         counts, batched = as_counts(spikes, self._input_shapes, self.io_map["input_peak"])
         wanted = populations_named(record, {n: n for n in self.io_map["populations"]})
-        run = self._device.run(counts, wanted, state, threads)
+        run = self._device.prepare(counts, wanted, state).run(threads)
         return run if batched else _first_sample(run)
 
     def _emulate_events(self, events: Any, record: Iterable[str], state: Any, threads: int | None) -> EventRun:

@@ -22,7 +22,8 @@ from nirhw.report.model import build_report
 
 if TYPE_CHECKING:
     from nirhw.calibration.activity import Activity
-    from nirhw.calibration.driver import Emulated, Watch
+    from nirhw.calibration.evaluate import Emulated
+    from nirhw.calibration.hunt import Watch
     from nirhw.calibration.knobs import Knob
 
 #: what calibration runs again for each candidate: all of them, or without those that place
@@ -157,11 +158,13 @@ def _fit(
     meaning: Network, context: Context, family: Target, effort: Effort, spikes: Any, labels: Any, progress: Watch | None
 ) -> dict[str, Any]:
     """Fit what follows to calibration spikes: fill the context's activity and tuning; return sections of the report."""
-    from nirhw.calibration.driver import calibrate, samples_of
-    from nirhw.calibration.recorded import Split, fit_to_record
+    from nirhw.calibration.driver import calibrate
+    from nirhw.calibration.halves import Halves
+    from nirhw.calibration.recorded import fit_to_record
+    from nirhw.calibration.samples import Samples
 
-    samples = samples_of(meaning, spikes, labels, getattr(context.options, "input_peak", 0) or None)
-    halves = Split.of(meaning, samples, effort.seed)
+    samples = Samples.of(meaning, spikes, labels, getattr(context.options, "input_peak", 0) or None)
+    halves = Halves.of(meaning, samples, effort.seed)
     candidates = {rounded: _Candidates(meaning, context, family) for rounded in (False, True)}
 
     def recorded(activity: Activity | None, tuning: Tuning) -> Emulated:
@@ -169,7 +172,7 @@ def _fit(
 
     # a conversion that is literally a vendor's has no knobs, and takes no trims
     trims = family.trims if candidates[False].knobs else ()
-    level2 = fit_to_record(meaning, recorded, halves, effort.seed, trims, alone=effort.level == SEARCHED)
+    level2 = fit_to_record(recorded, halves, effort.seed, trims, alone=effort.level == SEARCHED)
     context.activity, context.tuning = level2.activity, level2.tuning
     sections = {"recorded": level2.to_dict()}
     list_recorded(level2, meaning, context)
@@ -179,8 +182,8 @@ def _fit(
         def lower(tuning: Tuning) -> Emulated:
             return chosen.lowered(tuning, level2.activity)
 
-        level3 = calibrate(meaning, chosen.knobs, trims, lower, samples, effort.budget, effort.seed, progress)
-        context.tuning = level3.tuning
+        level3 = calibrate(halves, chosen.knobs, trims, lower, effort.budget, effort.seed, progress)
+        context.tuning, context.options = level3.tuning, _tuned_options(context.options, level3.tuning)
         list_calibration(level3, meaning, context)
         sections["calibration"] = level3.to_dict()
     return sections
@@ -190,15 +193,21 @@ class _Candidates:
     """Lowers a canonical network with one tuning after the other; what does not depend on the tuning is done once."""
 
     def __init__(self, network: Network, context: Context, family: Target):
-        self._family = family
-        self._context = _branch(context, Tuning())
-        self._network = _run(("legalize",), network, self._context, family, None, None)
+        self._family, self._context, self._network = family, context, network
+        self._legal: dict[Any, tuple[Network, Context]] = {}
         self._kept: dict[str, Any] | None = None
+
+    def _legalized(self, options: Any) -> tuple[Network, Context]:
+        """Return the legalized network and its context with some options."""
+        if options not in self._legal:
+            context = _branch(replace(self._context, options=options), Tuning())
+            self._legal[options] = _run(("legalize",), self._network, context, self._family, None, None), context
+        return self._legal[options]
 
     @property
     def knobs(self) -> tuple[Knob, ...]:
         """What may be turned."""
-        return self._family.knobs(self._network, self._context) if self._family.knobs else ()
+        return self._family.knobs(*self._legalized(self._context.options)) if self._family.knobs else ()
 
     def lowered(self, tuning: Tuning, activity: Activity | None) -> Emulated:
         """Return the emulator of a candidate and its io map; weights are rounded for the activity where there is one.
@@ -206,8 +215,10 @@ class _Candidates:
         Raises:
             NirhwError: where it cannot be lowered.
         """
-        family, trial = self._family, _branch(self._context, tuning)
-        trial.activity, network = activity, _trimmed(self._network, tuning)
+        family = self._family
+        legal, context = self._legalized(_tuned_options(self._context.options, tuning))
+        trial, network = _branch(context, tuning), _trimmed(legal, tuning)
+        trial.activity = activity
         if self._kept is None:
             # the default comes first, and alone
             network = _run(BACK_STAGES, network, trial, family, None, None)
@@ -221,6 +232,12 @@ class _Candidates:
         if broken:
             raise error_of(broken)
         return family.device(config, io_map), io_map
+
+
+def _tuned_options(options: Any, tuning: Tuning) -> Any:
+    """Return options in which those that are knobs, too, have the values of a tuning."""
+    named = {f.name for f in fields(options)} & set(tuning.knobs)
+    return replace(options, **{name: type(getattr(options, name))(tuning.knobs[name]) for name in named})
 
 
 def _trimmed(network: Network, tuning: Tuning) -> Network:

@@ -21,8 +21,8 @@ from nirhw.operators import Array, frozen
 
 if TYPE_CHECKING:
     from nirhw.calibration.activity import Activity
-
-if TYPE_CHECKING:
+    from nirhw.emulation.parallel import Job
+    from nirhw.emulation.result import Run
     from nirhw.properties import Property
 
 #: in this order, for all targets
@@ -133,8 +133,8 @@ class Pass(Protocol):
 class Device(Protocol):
     """Something that executes a configuration: an emulator, later a board."""
 
-    def run(self, counts: Mapping[str, Any], record: Mapping[str, str], state: Any, threads: int | None) -> Any:
-        """Run ``counts[name][batch, time, channel]`` and return a :class:`nirhw.emulation.result.Run` with a batch axis."""
+    def prepare(self, counts: Mapping[str, Any], record: Mapping[str, str], state: Any) -> Job[Run]:
+        """Return the run of ``counts[name][batch, time, channel]``, with a batch axis, to be executed alone or with others."""
 
 
 @dataclass(frozen=True)

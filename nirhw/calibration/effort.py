@@ -72,11 +72,8 @@ def list_recorded(found: Recorded, network: Network, context: Context) -> None:
     done += [trims_phrase(found.tuning)] if found.tuning.trims else []
     if done:
         nodes = tuple(node for p in network.populations.values() if p.rule != "input" for node in p.nodes)
-        context.deviations.append(
-            Deviation(
-                "rounded", "fitted-to-record", nodes, f"by the activity on calibration spikes: {'; '.join(done)}", found.effect
-            )
-        )
+        reason = f"by the activity on calibration spikes: {'; '.join(done)}"
+        context.deviations.append(Deviation("rounded", "fitted-to-record", nodes, reason, found.verdict.effect))
         _doubt(found, nodes, context)
 
 
@@ -93,7 +90,7 @@ def list_calibration(found: Calibration, network: Network, context: Context) -> 
     nodes = tuple(node for p in network.populations.values() if p.rule != "input" for node in p.nodes)
     if turned:
         context.deviations.append(
-            Deviation("rounded", "calibration", nodes, f"turned by calibration: {', '.join(turned)}", found.effect)
+            Deviation("rounded", "calibration", nodes, f"turned by calibration: {', '.join(turned)}", found.verdict.effect)
         )
     if turned:
         _doubt(found, nodes, context)
@@ -112,8 +109,8 @@ def list_calibration(found: Calibration, network: Network, context: Context) -> 
 
 def _doubt(found: Calibration | Recorded, nodes: tuple[str, ...], context: Context) -> None:
     """Warn where agreement fell on the check half."""
-    change = found.after.mean_agreement - found.before.mean_agreement
-    if change < -DOUBT * found.gain_error:
+    change = found.verdict.gain
+    if change < -DOUBT * found.verdict.gain_error:
         context.warn(
             "NIRHW-W013",
             f"agreement fell by {-change:.1%} on the samples that were not searched",

@@ -17,11 +17,12 @@ class Knob:
     """One number that the passes of a target read from ``context.tuning``.
 
     Attributes:
-        name: such as ``"gain.input"``; unique within the target.
+        name: such as ``"gain.input"``; unique within the target.  The name of one of the target's options sets that option.
         default: its value without calibration.
         low, high: range, both ends included; the default lies in it.
-        kind: how the range is walked: ``"log"`` (a factor), ``"linear"`` (an offset), ``"integer"`` (whole steps) or ``"ladder"``
-            (a whole number that costs resources: tried rung by rung, and kept as low as serves).
+        kind: how the range is walked: ``"log"`` (a factor), ``"linear"`` (an offset), ``"step"`` (a whole number of few values,
+            moved by one, each knob alone) or ``"ladder"`` (a whole number that costs resources: tried rung by rung, kept as low
+            as serves).
         help: one phrase for reports.
         start: where a search begins, when that is not the default; None: at the default.
     """
@@ -30,7 +31,7 @@ class Knob:
     default: float
     low: float
     high: float
-    kind: Literal["log", "linear", "integer", "ladder"]
+    kind: Literal["log", "linear", "step", "ladder"]
     help: str
     start: float | None = None
 
@@ -45,12 +46,11 @@ class Knob:
         return (value - self.low) / (self.high - self.low)
 
     def to_value(self, unit: float) -> float:
-        """Return the value at ``unit``, kept within the range; whole for an integer."""
+        """Return the value at ``unit``, kept within the range."""
         share = min(max(unit, 0.0), 1.0)
         if self.kind == "log":
             return float(self.low * (self.high / self.low) ** share)
-        value = self.low + share * (self.high - self.low)
-        return float(round(value)) if self.kind == "integer" else value
+        return self.low + share * (self.high - self.low)
 
     def rungs(self) -> list[float]:
         """Return the values above the lowest that a ladder tries: shares of the range, each twice the one before."""

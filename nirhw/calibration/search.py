@@ -1,7 +1,7 @@
 """Derivative-free search in the unit cube.
 
-Covariance matrix adaptation with margin for whole-number coordinates (package ``cmaes``; Hamano et al., GECCO 2022), restarted
-where it has converged: chosen over other optimisers by ``tests/benchmarks/calibration_search.py``.
+Covariance matrix adaptation (package ``cmaes``), restarted where it has converged: chosen over other optimisers by
+``tests/benchmarks/calibration_search.py``.
 """
 
 from __future__ import annotations
@@ -46,7 +46,6 @@ class Found:
 def search(
     evaluate: Evaluate,
     starts: Array,
-    levels: tuple[int, ...],
     budget: int,
     seed: int,
     watch: Callable[[Found], None] | None = None,
@@ -57,7 +56,6 @@ def search(
     Args:
         evaluate: values of a batch of points.
         starts: where to begin, ``[start, coordinate]`` in the unit cube; the first run begins at the best of them.
-        levels: by coordinate, number of evenly spaced values that it has; 0 for a continuous one.
         budget: evaluations, at least 1.
         seed: of all random numbers; the same seed finds the same point.
         watch: told what was found so far, after each batch.  A KeyboardInterrupt, in it or in ``evaluate``, ends the search and
@@ -79,24 +77,24 @@ def search(
         booked(starts[:budget])
         run = 0
         while found.evaluations < budget and starts.size:
-            _climb(found, booked, levels, budget, seed + run, steps[run % len(steps)])
+            _climb(found, booked, budget, seed + run, steps[run % len(steps)])
             run += 1
     except KeyboardInterrupt:
         found.interrupted = True
     return found
 
 
-def _climb(found: Found, evaluate: Evaluate, levels: tuple[int, ...], budget: int, seed: int, step: float) -> None:
+def _climb(found: Found, evaluate: Evaluate, budget: int, seed: int, step: float) -> None:
     """Run one adaptation from the best point until it has converged, stalls or the budget is spent."""
-    optimiser = _optimiser(found.point, levels, seed, step)
+    optimiser = _optimiser(found.point, seed, step)
     best, last_gain = -np.inf, found.evaluations
     while found.evaluations < budget:
         asked = [optimiser.ask() for _ in range(optimiser.population_size)]
-        points = np.array([seen for seen, _ in asked])[: budget - found.evaluations]
+        points = np.array(asked)[: budget - found.evaluations]
         values = evaluate(points)
         if len(values) < len(asked):
             return
-        optimiser.tell([(inner, -value) for (_, inner), value in zip(asked, values, strict=True)])
+        optimiser.tell([(point, -value) for point, value in zip(asked, values, strict=True)])
         if max(values) > best + 1e-9:
             best, last_gain = max(values), found.evaluations
         if optimiser.should_stop() or found.evaluations - last_gain > PATIENCE * budget:
@@ -114,15 +112,14 @@ def _book(found: Found, points: Array, evaluate: Evaluate) -> list[float]:
     return [value if np.isfinite(value) else -1e3 for value in values]
 
 
-def _optimiser(start: Array, levels: tuple[int, ...], seed: int, step: float) -> Any:
+def _optimiser(start: Array, seed: int, step: float) -> Any:
     try:
-        from cmaes import CMAwM
+        from cmaes import CMA
     except ImportError:
         raise error(
             "NIRHW-E004",
             "calibration needs the package 'cmaes'",
             fix="pip install 'nirhw[calibration]', or compile without calibration data",
         ) from None
-    steps = np.array([1.0 / (n - 1) if n > 1 else 0.0 for n in levels])
     bounds = np.tile([0.0, 1.0], (start.size, 1))
-    return CMAwM(mean=start, sigma=step, bounds=bounds, steps=steps, seed=seed % (1 << 32))
+    return CMA(mean=start, sigma=step, bounds=bounds, seed=seed % (1 << 32))

@@ -7,7 +7,7 @@ spikes a step, another reset.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -94,15 +94,25 @@ class Observed:
     lags: Mapping[str, int]
 
     @classmethod
-    def of(cls, runs: Sequence[States], lags: Mapping[str, int]) -> Observed:
-        """Return what runs did that recorded the populations of ``lags``."""
+    def of(cls, states: States, lags: Mapping[str, int]) -> Observed:
+        """Return what a run did that recorded the populations of ``lags``."""
         rates, bursts = {}, {}
         for name, lag in lags.items():
-            counts = [r[name]["spikes"].reshape(*r[name]["spikes"].shape[:2], -1)[:, lag:] for r in runs]
-            shown = max(sum(c.shape[0] * c.shape[1] for c in counts), 1)
-            rates[name] = np.asarray(sum(c.sum(axis=(0, 1), dtype=np.float64) for c in counts)) / shown
-            bursts[name] = rates[name] - np.asarray(sum((c > 0).sum(axis=(0, 1)) for c in counts)) / shown
+            spikes = states[name]["spikes"]
+            counts = spikes.reshape(*spikes.shape[:2], -1)[:, lag:]
+            shown = max(counts.shape[0] * counts.shape[1], 1)
+            rates[name] = counts.sum(axis=(0, 1), dtype=np.int64) / shown
+            bursts[name] = rates[name] - (counts > 0).sum(axis=(0, 1)) / shown
         return cls(rates, bursts, lags)
+
+    @classmethod
+    def mean(cls, parts: Sequence[Observed], sizes: Sequence[int]) -> Observed:
+        """Return the mean over parts of a set of samples, of so many samples each."""
+
+        def mean(rates: Sequence[Rates]) -> dict[str, Array]:
+            return {n: np.average([r[n] for r in rates], axis=0, weights=sizes) for n in rates[0]}
+
+        return cls(mean([p.rates for p in parts]), mean([p.bursts for p in parts]), parts[0].lags)
 
 
 def corrected(trims: Mapping[str, Trim], network: Network, wanted: Rates, got: Rates, by: TrimWay) -> dict[str, Trim]:
@@ -127,34 +137,36 @@ def corrected(trims: Mapping[str, Trim], network: Network, wanted: Rates, got: R
 
 
 def trim(
-    start: Tuning,
-    network: Network,
-    firing: Firing,
-    judge: Callable[[Tuning], Observed | None],
-    ways: tuple[TrimWay, ...],
-    rounds: int = ROUNDS,
-) -> None:
-    """Judge ``start`` and, round by round, candidates whose rates come nearer to those that are wanted.
+    start: Tuning, network: Network, firing: Firing, ways: tuple[TrimWay, ...], rounds: int = ROUNDS
+) -> Generator[Tuning, Observed | None, None]:
+    """Yield ``start`` and, round by round, candidates whose rates come nearer to those that are wanted.
 
     Constant drives make up for pushes, such as truncation, and factors on thresholds for gains, such as rounded weights; each way
-    begins at ``start``.
+    begins at ``start``.  The caller sends what each candidate does, None of one that cannot be lowered.
 
     Args:
         start: tuning to begin with.
         network: the float network.
         firing: how it fires.
-        judge: returns what a candidate does, and keeps the best; None of one that cannot be lowered.
         ways: what is trimmed.
         rounds: candidates, ``start`` included.
     """
-    first = judge(start) if rounds else None
+    first = (yield start) if rounds else None
     for by in ways:
         tried, got = start, first
         for _ in range((rounds - 1) // len(ways)):
             if got is None:
                 break
             tried = replace(tried, trims=corrected(tried.trims, network, firing.rates(got.lags), got.rates, by))
-            got = judge(tried)
+            got = yield tried
+
+
+def following(rounds: Generator[Tuning, Observed | None, None], observed: Observed | None) -> Tuning | None:
+    """Return the next candidate of :func:`trim` once it is told what the last one does; None after the last round."""
+    try:
+        return rounds.send(observed)
+    except StopIteration:
+        return None
 
 
 def trim_rows(tuning: Tuning) -> list[dict[str, Any]]:

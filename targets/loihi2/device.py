@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nirhw.diagnostics import error
+from nirhw.emulation.parallel import Job
 from nirhw.emulation.result import Run, pack_outputs
 
 from .config import Loihi2Configuration
@@ -28,14 +29,10 @@ class Loihi2Device:
         self._emulator = Loihi2Emulator(config)
         self._groups, self._map = {g.name: g for g in config.groups}, io_map
 
-    def run(
-        self,
-        counts: Mapping[str, NDArray[np.int64]],
-        record: Mapping[str, str] | None = None,
-        state: Any = None,
-        threads: int | None = None,
-    ) -> Run:
-        """Run ``counts[input][batch, time, channel]``; see :meth:`nirhw.compiled.CompiledModel.emulate`.
+    def prepare(
+        self, counts: Mapping[str, NDArray[np.int64]], record: Mapping[str, str] | None = None, state: Any = None
+    ) -> Job[Run]:
+        """Return the run of ``counts[input][batch, time, channel]``; see :meth:`nirhw.compiled.CompiledModel.emulate`.
 
         A count above 1 is one spike on synapses without payload, and a payload on graded ones.  Recorded populations have
         "spikes", "v", "i" (the register u) and "v_probe", v as the chip's own probe reads it.  Counters: "wrapped_u" and
@@ -49,13 +46,17 @@ class Loihi2Device:
         if state is not None and not isinstance(state, Loihi2State):
             raise error("NIRHW-E053", "the state is of another target", fix="pass run.state of a run of this model")
         analog_groups = [g for entry in outputs.values() if entry["kind"] == "membrane" for g in entry["groups"]]
-        trace = self._emulator.run(
+        job = self._emulator.prepare(
             {entry["group"]: counts[name] for name, entry in self._map["inputs"].items()},
             state=state,
             spikes=[g for entry in outputs.values() if entry["kind"] == "spikes" for g in entry["groups"]],
             states=[g for name in names for g in populations[name]["groups"]] + analog_groups,
-            threads=threads,
         )
+        return job.then(lambda trace: self._read(trace, names))
+
+    def _read(self, trace: Loihi2Trace, names: tuple[str, ...]) -> Run:
+        """Return a trace in NIR's arrays, with the states of some populations."""
+        outputs, populations = self._map["outputs"], self._map["populations"]
         spikes, analog = {}, {}
         for name, entry in outputs.items():
             if entry["kind"] == "spikes":

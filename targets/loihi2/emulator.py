@@ -10,7 +10,7 @@ Witness: equal to lava-nc 0.10.0's fixed-point processes (``LIF``, ``LIFReset``,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nirhw.diagnostics import error
-from nirhw.emulation.parallel import over_samples
+from nirhw.emulation.parallel import Job
 
 from .config import Loihi2Configuration
 from .flatten import flatten
@@ -91,7 +91,17 @@ class Loihi2Emulator:
         states: Iterable[str] = (),
         threads: int | None = None,
     ) -> Loihi2Trace:
-        """Run a batch of samples.
+        """Run a batch of samples on at most ``threads`` threads; see :meth:`prepare`, whose arguments and errors these are."""
+        return self.prepare(counts, state, spikes, states).run(threads)
+
+    def prepare(
+        self,
+        counts: Mapping[str, ArrayLike],
+        state: Loihi2State | None = None,
+        spikes: Iterable[str] = (),
+        states: Iterable[str] = (),
+    ) -> Job[Loihi2Trace]:
+        """Return the run of a batch of samples, to be executed alone or with others.
 
         Args:
             counts: what the input groups send, ``[sample, time, neuron]`` bools or integers by group: any integer other than 0
@@ -99,7 +109,6 @@ class Loihi2Emulator:
             state: where to continue, from a trace of the same batch size; default is all zero.
             spikes: groups whose spikes are kept.
             states: groups whose spikes, u and v are kept.
-            threads: at most so many; default is one for each processor this process may use.
 
         Raises:
             InputError: NIRHW-E050 to E053 where counts, names or state do not suit the configuration.
@@ -120,18 +129,21 @@ class Loihi2Emulator:
         )
         out = np.empty((3 if detailed else 1, n_samples, n_steps, ends[-1]), np.int32)
         tally = np.zeros((n_samples, 2), np.int64)
-        self._run_parallel(events, values, recorded, out, tally, step, threads)
-        pieces = {name: out[..., first:last] for name, (first, last) in zip(kept, pairwise(ends), strict=True)}
-        step += n_steps
-        slots = (step + np.arange(values.shape[1] - 2)) % (values.shape[1] - 2)
-        return Loihi2Trace(
-            {name: piece[0] for name, piece in pieces.items()},
-            {name: pieces[name][1] for name in detailed},
-            {name: pieces[name][2] for name in detailed},
-            tally[:, 0].copy(),
-            tally[:, 1].copy(),
-            Loihi2State(values[:, 0].copy(), values[:, 1].copy(), values[:, 2 + slots], step),
-        )
+
+        def finish() -> Loihi2Trace:
+            pieces = {name: out[..., first:last] for name, (first, last) in zip(kept, pairwise(ends), strict=True)}
+            end = step + n_steps
+            slots = (end + np.arange(values.shape[1] - 2)) % (values.shape[1] - 2)
+            return Loihi2Trace(
+                {name: piece[0] for name, piece in pieces.items()},
+                {name: pieces[name][1] for name in detailed},
+                {name: pieces[name][2] for name in detailed},
+                tally[:, 0].copy(),
+                tally[:, 1].copy(),
+                Loihi2State(values[:, 0].copy(), values[:, 1].copy(), values[:, 2 + slots], end),
+            )
+
+        return Job(n_samples, self._work(events, values, recorded, out, tally, step), finish)
 
     def _events(self, counts: Mapping[str, ArrayLike]) -> Int32:
         if set(counts) != set(self._inputs):
@@ -165,19 +177,19 @@ class Loihi2Emulator:
             values[:, 2 + (state.step + np.arange(slots)) % slots] = state.arriving
         return values
 
-    def _run_parallel(
-        self, events: Int32, values: Int32, recorded: Int64, out: Int32, tally: Int64, step: int, threads: int | None
-    ) -> None:
-        """Split the samples over threads; the kernel releases the interpreter's lock."""
+    def _work(
+        self, events: Int32, values: Int32, recorded: Int64, out: Int32, tally: Int64, step: int
+    ) -> Callable[[int, int], None]:
+        """Return what runs some of the samples; the kernel releases the interpreter's lock."""
         from .kernel import run_samples  # numba takes half a second to import
 
-        net, n_samples = self._net, events.shape[0]
+        net = self._net
         fixed = (net.groups, net.bias, net.blocks, net.dense, net.rows, net.entries, events, values, recorded, out, tally)
 
         def piece(first: int, last: int) -> None:
             run_samples(*fixed, *self._scratch(), step, first, last)
 
-        over_samples(piece, n_samples, threads)
+        return piece
 
     def _scratch(self) -> tuple[Int64, Int32, Int32, NDArray[np.int16]]:
         """Return the kernel's room for active sources, what neurons send, and sums of a block in 32 and 16 bits."""

@@ -11,7 +11,7 @@ times, before the events of that microsecond.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from nirhw.diagnostics import error
 from nirhw.emulation.events import EventRun, Events
+from nirhw.emulation.parallel import Job
 from nirhw.emulation.result import Run, pack_outputs
 
 from .arrays import pack
@@ -49,14 +50,8 @@ class SpeckDevice:
         self._config, self._map = config, io_map
         self._emulator = SpeckEmulator(config, io_map.get("order", "feature"), io_map.get("seed", 0))
 
-    def run(
-        self,
-        counts: Mapping[str, Int64],
-        record: Mapping[str, str] | None = None,
-        state: Any = None,
-        threads: int | None = None,
-    ) -> Run:
-        """Run ``counts[input][batch, time, channel]``; see :meth:`nirhw.compiled.CompiledModel.emulate`.
+    def prepare(self, counts: Mapping[str, Int64], record: Mapping[str, str] | None = None, state: Any = None) -> Job[Run]:
+        """Return the run of ``counts[input][batch, time, channel]``; see :meth:`nirhw.compiled.CompiledModel.emulate`.
 
         Row t out counts the spikes that the events of row t cause.  Recorded are "spikes" and "v", the state at the end of a row.
 
@@ -72,24 +67,28 @@ class SpeckDevice:
             stimuli.append(Stimulus(arrivals.packed, self._row_marks(first, start.rows), rows))
             starts.append(first)
         cores = self._cores_of(names)
-        trace = self._emulator.run(stimuli, start, cores | self._cores_of(None), cores, threads)
+        job = self._emulator.prepare(stimuli, start, cores | self._cores_of(None), cores)
+        return job.then(lambda trace: self._read(trace, starts, range(start.rows, start.rows + rows), names))
+
+    def _read(self, trace: SpeckTrace, starts: Sequence[Int64], rows: range, names: tuple[str, ...]) -> Run:
+        """Return a trace in NIR's arrays, with the states of some populations.
+
+        Args:
+            trace: of all samples.
+            starts: by sample, where each row begins among its events.
+            rows: their numbers, counted from where the stream began.
+            names: populations.
+        """
         # which row each spike belongs to: the row of the host's event that caused it
-        row_of = [
-            np.searchsorted(first, spikes[:, 0], side="right") - 1 for first, spikes in zip(starts, trace.spikes, strict=True)
-        ]
-        outputs = {n: self._frames(trace, row_of, e, rows) for n, e in self._map["outputs"].items()}
+        row_of = [np.searchsorted(s, spikes[:, 0], side="right") - 1 for s, spikes in zip(starts, trace.spikes, strict=True)]
+        outputs = {n: self._frames(trace, row_of, e, len(rows)) for n, e in self._map["outputs"].items()}
         states: dict[str, dict[str, Array]] = {}
         for name in names:
             entry = self._map["populations"][name]
-            states[name] = {"spikes": self._frames(trace, row_of, entry, rows), "v": self._membranes(trace, entry, rows)}
-        return Run(
-            pack_outputs(outputs, len(outputs)),
-            None,
-            states,
-            self._lags(),
-            replace(trace.state, rows=start.rows + rows),
-            trace.counters,
-        )
+            spikes, v = self._frames(trace, row_of, entry, len(rows)), self._membranes(trace, entry, len(rows))
+            states[name] = {"spikes": spikes, "v": v}
+        after = replace(trace.state, rows=rows.stop)
+        return Run(pack_outputs(outputs, len(outputs)), None, states, self._lags(), after, trace.counters)
 
     def run_events(
         self, events: Mapping[str, Events], record: Iterable[str] = (), state: Any = None, threads: int | None = None

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nirhw.emulation.parallel import over_samples
+from nirhw.emulation.parallel import Job
 from nirhw.targets.speck import arrays
 from nirhw.targets.speck.arrays import unpack
 from nirhw.targets.speck.config import SpeckConfiguration
@@ -129,14 +129,23 @@ class SpeckEmulator:
         record: Set[int] = frozenset(),
         threads: int | None = None,
     ) -> SpeckTrace:
-        """Work off all events of all samples.
+        """Work off all events of all samples on at most ``threads`` threads; see :meth:`prepare`, whose arguments these are."""
+        return self.prepare(stimuli, state, log, record).run(threads)
+
+    def prepare(
+        self,
+        stimuli: Sequence[Stimulus],
+        state: SpeckState | None = None,
+        log: Set[int] = frozenset(),
+        record: Set[int] = frozenset(),
+    ) -> Job[SpeckTrace]:
+        """Return the run that works off all events of all samples, to be executed alone or with others.
 
         Args:
             stimuli: one a sample.
             state: of an earlier run with the same batch; it is not changed.  None: as configured.
             log: cores whose spikes are kept.
             record: cores whose states are kept, at the recording marks.
-            threads: at most so many; default: all processors.
         """
         before = self.initial_state(len(stimuli)) if state is None else state
         v, serial = before.v.copy(), before.serial.copy()
@@ -149,12 +158,12 @@ class SpeckEmulator:
             for k in range(first, last):
                 spikes[k], serial[k] = self._run_one(stimuli[k], v[k], tally[k], recorded[k], serial[k], log)
 
-        over_samples(work, len(stimuli), threads)
-        kept = {}
-        for core in sorted(record):
-            kept[core] = np.stack([rows[:, self._places[core]] for rows in recorded])
-        counters = {name: tally[:, :, k] for k, name in enumerate(COUNTERS)}
-        return SpeckTrace(tuple(spikes), kept, counters, SpeckState(v, serial, before.rows))
+        def finish() -> SpeckTrace:
+            kept = {core: np.stack([rows[:, self._places[core]] for rows in recorded]) for core in sorted(record)}
+            counters = {name: tally[:, :, k] for k, name in enumerate(COUNTERS)}
+            return SpeckTrace(tuple(spikes), kept, counters, SpeckState(v, serial, before.rows))
+
+        return Job(len(stimuli), work, finish)
 
     def _run_one(
         self, stimulus: Stimulus, v: Int16, tally: Int64, recorded: Int16, serial: int, log: Set[int]

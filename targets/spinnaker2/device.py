@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nirhw.diagnostics import error
+from nirhw.emulation.parallel import Job
 from nirhw.emulation.result import Run, pack_outputs
 
 from .config import SpiNNaker2Configuration
@@ -31,14 +32,10 @@ class SpiNNaker2Device:
         self._config, self._map = config, io_map
         self._starts = config.starts
 
-    def run(
-        self,
-        counts: Mapping[str, NDArray[np.int64]],
-        record: Mapping[str, str] | None = None,
-        state: Any = None,
-        threads: int | None = None,
-    ) -> Run:
-        """Run ``counts[input][batch, time, channel]``; see :meth:`nirhw.compiled.CompiledModel.emulate`.
+    def prepare(
+        self, counts: Mapping[str, NDArray[np.int64]], record: Mapping[str, str] | None = None, state: Any = None
+    ) -> Job[Run]:
+        """Return the run of ``counts[input][batch, time, channel]``; see :meth:`nirhw.compiled.CompiledModel.emulate`.
 
         A channel sends at most one spike a step.  Times are chip steps; nothing is shifted.  Recorded "v" and "i" are
         float32 in chip units: v after the reset, i without the offset.
@@ -54,7 +51,12 @@ class SpiNNaker2Device:
         neurons = np.unique(np.concatenate([np.zeros(0, np.int64), *(self._neurons(entry) for entry in entries)]))
         analog = any(entry["kind"] == "voltage" for entry in outputs.values())
         wanted = {"spikes", "v", "i"} if names else {"spikes", "v"} if analog else {"spikes"}
-        trace = self._emulator.run(self._channels(counts), state, frozenset(wanted), neurons, threads)
+        job = self._emulator.prepare(self._channels(counts), state, frozenset(wanted), neurons)
+        return job.then(lambda trace: self._read(trace, neurons, names))
+
+    def _read(self, trace: Trace, neurons: NDArray[np.int64], names: tuple[str, ...]) -> Run:
+        """Return a trace of some neurons in NIR's arrays, with the states of some populations."""
+        outputs, populations = self._map["outputs"], self._map["populations"]
         spikes, voltages = {}, {}
         for name, entry in outputs.items():
             if entry["kind"] == "spikes":

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nirhw.diagnostics import error
-from nirhw.emulation.parallel import over_samples
+from nirhw.emulation.parallel import Job
 
 from .config import SpiNNaker2Configuration
 from .flat import FlatNetwork, flatten
@@ -97,7 +97,17 @@ class Emulator:
         neurons: ArrayLike | None = None,
         threads: int | None = None,
     ) -> Trace:
-        """Run a batch of samples.
+        """Run a batch of samples on at most ``threads`` threads; see :meth:`prepare`, whose arguments and errors these are."""
+        return self.prepare(spikes, state, record, neurons).run(threads)
+
+    def prepare(
+        self,
+        spikes: ArrayLike,
+        state: State | None = None,
+        record: Set[str] = frozenset(),
+        neurons: ArrayLike | None = None,
+    ) -> Job[Trace]:
+        """Return the run of a batch of samples, to be executed alone or with others.
 
         Args:
             spikes: input spikes ``[sample, time, channel]``, 0 or 1; channels are the spike_list neurons in the order of the
@@ -105,7 +115,6 @@ class Emulator:
             state: where to continue; default is the initial state.
             record: any of ``"spikes"``, ``"v"``, ``"i"``.
             neurons: which neurons to record, counted in the order of the slices; default: all.
-            threads: at most so many; default is one for each processor this process may use.
 
         Raises:
             InputError: NIRHW-E050 to E053 where spikes, state or record do not suit the configuration.
@@ -144,13 +153,15 @@ class Emulator:
             arrays = (*network, events, *memory, kept, *recorded.values(), tally, *scratch)
             kernel(*arrays, True if self._fused else None, first, last)
 
-        over_samples(piece, samples, threads)
-        n = net.n_neurons
-        rings = np.roll(rings, -(steps % net.delays), axis=1)  # the kernel leaves the ring where its last step stood
-        v, i_exc, i_inh = (np.ascontiguousarray(states[:, k]) for k in range(3))
-        final = State(v, i_exc, i_inh, rings, np.ascontiguousarray(fired[:, :n]))
-        wanted: dict[str, Any] = {name: values if name in record else None for name, values in recorded.items()}
-        return Trace(**wanted, state=final, n_spikes=tally[:, 0].copy(), n_events=tally[:, 1].copy())
+        def finish() -> Trace:
+            # the kernel leaves the ring where its last step stood
+            turned = np.roll(rings, -(steps % net.delays), axis=1)
+            v, i_exc, i_inh = (np.ascontiguousarray(states[:, k]) for k in range(3))
+            final = State(v, i_exc, i_inh, turned, np.ascontiguousarray(fired[:, : net.n_neurons]))
+            wanted: dict[str, Any] = {name: values if name in record else None for name, values in recorded.items()}
+            return Trace(**wanted, state=final, n_spikes=tally[:, 0].copy(), n_events=tally[:, 1].copy())
+
+        return Job(samples, piece, finish)
 
     def _events(self, spikes: ArrayLike) -> UInt8:
         values = np.asarray(spikes)

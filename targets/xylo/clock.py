@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from nirhw.hardware import Hardware
+from nirhw.network import Network
 from nirhw.operators import Array
+from nirhw.pipeline import Context
 
 
 @dataclass(frozen=True)
@@ -38,3 +42,35 @@ def event_cycles(fan_out: Array | float, outputs: int, hardware: Hardware) -> Ar
     c = hardware.cycles
     hidden = c["per_hidden_target"] * fan_out + c["per_hidden"]
     return hidden + c["per_output_source"] + c["per_output_source_target"] * outputs
+
+
+@dataclass(frozen=True, eq=False)
+class Load:
+    """What a chip step of a network takes, before it has relays and helpers.
+
+    Attributes:
+        step: its neurons.
+        fan_out: hidden targets of every hidden neuron, ``(hidden,)``.
+        cycles: of a step in which every channel and every neuron is active once.
+        most: cycles that there are for a step of the network in real time.
+    """
+
+    step: Step
+    fan_out: Array
+    cycles: float
+    most: float
+
+    @classmethod
+    def of(cls, network: Network, context: Context) -> Load:
+        """Return the load of a legalized network."""
+        layer, hardware = context.record.layer, context.hardware
+        sizes = dict.fromkeys(("input", "hidden", "output"), 0)
+        fan_out = []
+        for pop in network.populations.values():
+            sizes[layer[pop.name]] += pop.size
+            if layer[pop.name] == "hidden":
+                reached = {w.target for w in network.out_of(pop.name) if layer[w.target] == "hidden"}
+                fan_out += [sum(network.populations[name].size for name in reached)] * pop.size
+        step, targets = Step(sizes["input"], sizes["hidden"], sizes["output"]), np.array(fan_out, dtype=np.float64)
+        cycles = step.cycles(np.ones(targets.size), targets, hardware)
+        return cls(step, targets, cycles, hardware["clock_max_hz"] * network.dt / hardware.cycles["margin"])

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nirhw.diagnostics import error
+from nirhw.emulation.parallel import Job
 from nirhw.emulation.result import Run, pack_outputs
 
 from .config import XyloConfiguration
@@ -24,14 +25,10 @@ class XyloDevice:
         self._config, self._map = config, io_map
         self._stretch = stretch_of(io_map)
 
-    def run(
-        self,
-        counts: Mapping[str, NDArray[np.int64]],
-        record: Mapping[str, str] | None = None,
-        state: Any = None,
-        threads: int | None = None,
-    ) -> Run:
-        """Run ``counts[input][batch, time, channel]``; see :meth:`nirhw.compiled.CompiledModel.emulate`.
+    def prepare(
+        self, counts: Mapping[str, NDArray[np.int64]], record: Mapping[str, str] | None = None, state: Any = None
+    ) -> Job[Run]:
+        """Return the run of ``counts[input][batch, time, channel]``; see :meth:`nirhw.compiled.CompiledModel.emulate`.
 
         Counts above 15 a step are dropped by the chip.  A row is a chip step, or ``time_stretch`` of them: its counts enter in
         the first, its spikes are those of all, its membranes and currents those at the end of the last.  Nothing is shifted.
@@ -44,13 +41,16 @@ class XyloDevice:
         membranes = any(entry["kind"] == "membrane" for entry in outputs.values())
         parts = {"spikes", "v", "i"} if names else {"v"} if membranes else set()
         hidden_out = any(e["layer"] == "hidden" and e["kind"] == "spikes" for e in outputs.values())
-        trace = self._emulator.run(
+        job = self._emulator.prepare(
             self._channels(counts),
             state=self._checked(state, next(iter(counts.values())).shape[0]),
             record=frozenset(parts | ({"spikes"} if hidden_out else set())),
-            threads=threads,
         )
-        spikes, analog = {}, {}
+        return job.then(lambda trace: self._read(trace, names))
+
+    def _read(self, trace: XyloTrace, names: tuple[str, ...]) -> Run:
+        """Return a trace in NIR's arrays, with the states of some populations."""
+        outputs, spikes, analog = self._map["outputs"], {}, {}
         for name, entry in outputs.items():
             if entry["kind"] == "spikes":
                 spikes[name] = self._pick(trace, entry, "spikes")

@@ -19,7 +19,7 @@ from nirhw.network import Network, Population, Projection, Quantized
 from nirhw.operators import Sparse
 from nirhw.pipeline import Context
 
-from .clock import Step, event_cycles
+from .clock import Load, event_cycles
 from .helpers import helper
 
 KNOB = "drivers"
@@ -36,27 +36,18 @@ def driver_knob(network: Network, context: Context) -> list[Knob]:
     neurons = sum(p.size for p in members)
     if not neurons:
         return []
-    most = min(neurons, context.hardware["hidden_neurons"] - neurons, _affordable(network, members, context))
+    most = min(neurons, context.hardware["hidden_neurons"] - neurons, _affordable(network, neurons, context))
     return [Knob(KNOB, 0, 0, most, "ladder", "hidden neurons that a driver keeps to one spike a step")] if most > 0 else []
 
 
-def _affordable(network: Network, members: list[Population], context: Context) -> int:
-    """Return for how many drivers the clock still suffices for real time; any number where it does not even without them."""
-    layer, hardware = context.record.layer, context.hardware
-    sizes = dict.fromkeys(("input", "hidden", "output"), 0)
-    for pop in network.populations.values():
-        sizes[layer[pop.name]] += pop.size
-    reached = {p.name: {w.target for w in network.out_of(p.name) if layer[w.target] == "hidden"} for p in members}
-    fan_out = np.zeros(sizes["hidden"])
-    targets = np.concatenate([np.full(p.size, sum(network.populations[t].size for t in reached[p.name])) for p in members])
-    fan_out[: targets.size] = targets
-    step = Step(sizes["input"], sizes["hidden"], sizes["output"])
-    plain = step.cycles(np.ones(sizes["hidden"]), fan_out, hardware)
-    room = hardware["clock_max_hz"] * network.dt / context.options.time_stretch / hardware.cycles["margin"] - plain
+def _affordable(network: Network, neurons: int, context: Context) -> int:
+    """Return for how many drivers the clock still suffices for real time; for all neurons where it does not even without them."""
+    load = Load.of(network, context)
+    room = load.most / context.options.time_stretch - load.cycles
     if room < 0:
-        return sum(p.size for p in members)
-    each = 2 * (hardware["hidden_spikes"] - 1) * event_cycles(float(fan_out.max()), sizes["output"], hardware)
-    return int(room / each)
+        return neurons
+    each = event_cycles(float(load.fan_out.max()), load.step.outputs, context.hardware)
+    return int(room / (2 * (context.hardware["hidden_spikes"] - 1) * each))
 
 
 def driven(pop: Population, context: Context) -> NDArray[np.bool_]:

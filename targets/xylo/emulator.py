@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nirhw.diagnostics import error
 from nirhw.emulation import native
-from nirhw.emulation.parallel import over_samples
+from nirhw.emulation.parallel import Job
 
 from .config import NO_ALIAS, XyloConfiguration
 from .flat import FlatNetwork, alias_lanes, flatten
@@ -143,14 +143,19 @@ class XyloEmulator:
         threads: int | None = None,
         count: bool = False,
     ) -> XyloTrace:
-        """Run a batch of samples.
+        """Run a batch of samples on at most ``threads`` threads; see :meth:`prepare`, whose arguments and errors these are."""
+        return self.prepare(counts, state, record, count).run(threads)
+
+    def prepare(
+        self, counts: ArrayLike, state: XyloState | None = None, record: Set[str] = frozenset(), count: bool = False
+    ) -> Job[XyloTrace]:
+        """Return the run of a batch of samples, to be executed alone or with others.
 
         Args:
             counts: input events ``[sample, time, channel]``, non-negative integers or bools; above 15 a step the chip
                 drops them, and so does this.
             state: where to continue, from an earlier trace of the same batch size; default is all zero.
             record: any of ``"spikes"``, ``"v"``, ``"i"``.
-            threads: at most so many; default is one for each processor this process may use.
             count: also count events, saturations and caps; 3 to 16 times slower.
 
         Raises:
@@ -166,15 +171,14 @@ class XyloEmulator:
         recording = self._recording(n_samples, n_steps, record)
         tally = np.zeros((n_samples, 4), np.int64) if count else None
         kernel = _kernel(self._alias is not None, count)
-        arrays = _addresses(events, *lanes, lanes.spikes, *recording, tally)
         sizes = (recording.spikes.shape[2], recording.values.shape[2], n_steps)
 
         def run_samples(first: int, last: int) -> None:
             row, times = np.empty((2, self._net.rows.shape[0]), np.int64)
-            kernel(*self._arguments, *_addresses(row, times), *arrays, *sizes, first, last)
+            arrays = _addresses(row, times, events, *lanes, lanes.spikes, *recording, tally)
+            kernel(*self._arguments, *arrays, *sizes, first, last)
 
-        over_samples(run_samples, n_samples, threads)
-        return self._trace(lanes, recording, record, tally)
+        return Job(n_samples, run_samples, lambda: self._trace(lanes, recording, record, tally))
 
     def _events(self, counts: ArrayLike) -> UInt8:
         """Return counts as a fresh, contiguous uint8 array, so that the kernel sees one type only."""

@@ -15,8 +15,19 @@ from nirhw.network import Ints, Network, Population, Port, Projection
 from nirhw.operators import Array, frozen
 from nirhw.pipeline import Context
 
-from .kernels import SECOND, TOLERATED, WORTH, Split, kept, one_synapse_error, rate_neutral, response_fits, two_synapses
-from .knobs import drive
+from .kernels import (
+    SECOND,
+    TOLERATED,
+    WORTH,
+    Split,
+    fitted_gains,
+    kept,
+    one_synapse_error,
+    rate_neutral,
+    response_fits,
+    two_synapses,
+)
+from .knobs import drive, moved
 
 #: code of a synapse that should not filter at all: code 0 would kill it
 SHORTEST_SYNAPSE = 1
@@ -76,7 +87,7 @@ def _fitted(pop: Population, context: Context) -> Population:
     highest = context.hardware["decay_max"]
     wanted = area_of(membrane.decay)
     where = record.layer[pop.name]
-    code = nearest_code(wanted, 0, highest)
+    code = moved(nearest_code(wanted, 0, highest), f"code.membrane.{where}", 0, highest, context)
     _record_fit(context, pop, "tau_mem", wanted, code)
     with np.errstate(invalid="ignore"):
         ratio = np.where(np.isfinite(wanted), wanted / 2.0**code, 1.0)
@@ -142,6 +153,10 @@ def _split(pop: Population, port: Port, membrane_code: Ints, one: _Tap, error: A
         return None
     assert pop.membrane is not None and port.decay is not None  # it filters
     two = two_synapses(port.decay, pop.membrane.decay, membrane_code, SHORTEST_SYNAPSE, hardware["decay_max"])
+    codes = moved(two.codes, "code.synapse.hidden", SHORTEST_SYNAPSE, hardware["decay_max"], context)
+    if np.any(codes != two.codes):
+        apart = codes[0] < codes[1]
+        two = fitted_gains(port.decay, pop.membrane.decay, membrane_code, np.where(apart, codes, two.codes))
     worth = (error > TOLERATED) & (two.error < WORTH * error)
     if not np.any(worth):
         return None
@@ -167,8 +182,9 @@ def _synapse_code(pop: Population, port: Port, context: Context) -> Ints:
         )
         return np.full(pop.size, SHORTEST_SYNAPSE, np.int64)
     assert port.decay is not None
-    wanted = area_of(port.decay)
-    code = nearest_code(wanted, SHORTEST_SYNAPSE, context.hardware["decay_max"])
+    wanted, highest = area_of(port.decay), context.hardware["decay_max"]
+    nearest = nearest_code(wanted, SHORTEST_SYNAPSE, highest)
+    code = moved(nearest, f"code.synapse.{context.record.layer[pop.name]}", SHORTEST_SYNAPSE, highest, context)
     _record_fit(context, pop, "tau_syn" if len(pop.ports) == 1 else f"tau_syn of {port.name}", wanted, code)
     return code
 

@@ -109,21 +109,32 @@ def two_synapses(synapse: Array, membrane: Array, membrane_code: Ints, lowest: i
         lowest: smallest code of a synapse.
         highest: largest one.
     """
+    pairs = np.array(list(combinations(range(lowest, highest + 1), 2)))
+    gains, loss, error = _least_squares(synapse, membrane, membrane_code, pairs[:, 0][:, None], pairs[:, 1][:, None])
+    best = loss.argmin(axis=0), np.arange(synapse.size)
+    return Split(pairs[best[0]].T.astype(np.int64), gains[:, *best], error[best])
+
+
+def fitted_gains(synapse: Array, membrane: Array, membrane_code: Ints, codes: Ints) -> Split:
+    """Return two synapses with given codes ``[synapse, neuron]``, with the gains that answer most like the wanted synapse."""
+    gains, _, error = _least_squares(synapse, membrane, membrane_code, codes[:1], codes[1:])
+    return Split(codes, gains[:, 0], error[0])
+
+
+def _least_squares(synapse: Array, membrane: Array, membrane_code: Ints, first: Ints, second: Ints) -> tuple[Array, Array, Array]:
+    """Return gains ``[synapse, pair, neuron]``, and loss and relative error ``[pair, neuron]``, of codes ``[pair, neuron]``."""
     wanted = np.minimum(synapse, FADES), np.minimum(membrane, FADES)
     total, b = inner(*wanted, *wanted), kept(membrane_code)
-    pairs = np.array(list(combinations(range(lowest, highest + 1), 2)))
-    fast, slow = (kept(pairs[:, k])[:, None] for k in (0, 1))
-    # normal equations of the two gains, [pair, neuron], with noise on the diagonal
+    fast, slow = kept(first), kept(second)
+    # normal equations of the two gains, with noise on the diagonal
     ff, ss, fs = (inner(x, b, y, b) for x, y in ((fast, fast), (slow, slow), (fast, slow)))
     wf, ws = (inner(*wanted, x, b) for x in (fast, slow))
     fd, sd = ff * (1.0 + NOISE), ss * (1.0 + NOISE)
     det = fd * sd - fs**2
     g, h = (wf * sd - ws * fs) / det, (ws * fd - wf * fs) / det
     loss = total - g * wf - h * ws
-    best = loss.argmin(axis=0), np.arange(total.size)
     off = total - 2 * (g * wf + h * ws) + g**2 * ff + h**2 * ss + 2 * g * h * fs
-    error = np.sqrt(np.maximum(off[best] / total, 0.0))
-    return Split(pairs[best[0]].T.astype(np.int64), np.stack([g[best], h[best]]), error)
+    return np.stack([g, h]), loss, np.sqrt(np.maximum(off / total, 0.0))
 
 
 def response_fits(

@@ -1,8 +1,7 @@
 """What calibration may turn on Xylo, and how the passes read it.
 
-All knobs are global: one number for all synapses of a kind, or for all neurons of a layer ("hidden" or "output").  What the chip
-cannot tell apart is one knob: a threshold scale is a gain of everything that arrives.  Decay codes are no knobs: moved by one,
-they won nothing on samples that were not searched (both Braille networks, three seeds).
+All knobs are global: one number for all synapses of a kind, for all neurons of a layer ("hidden" or "output"), or for a weight
+matrix.  What the chip cannot tell apart is one knob: a threshold scale is a gain of everything that arrives.
 """
 
 from __future__ import annotations
@@ -11,15 +10,18 @@ import numpy as np
 
 from nirhw.calibration.gains import gain_knobs, kinds_between
 from nirhw.calibration.knobs import Knob
-from nirhw.network import Network, Population, Projection
+from nirhw.network import Ints, Network, Population, Projection
 from nirhw.operators import Array
 from nirhw.pipeline import Context
 
 from .drivers import driven, driver_knob
-from .stretch import reached
+from .matrices import MATRICES, matrix_of
+from .stretch import reached, stretch_knob
 
 #: layers whose neurons have registers
 LAYERS = ("hidden", "output")
+#: what decays
+STATES = ("membrane", "synapse")
 #: share of the threshold a step by which the constant drive of a layer may move
 OFFSET = 0.1
 #: largest reset depth, in thresholds, and where a search for it begins
@@ -62,7 +64,20 @@ def knobs(network: Network, context: Context) -> tuple[Knob, ...]:
             )
         if any(np.any(port.bias) for p in members for port in p.ports):
             found.append(Knob(f"bias.{name}", 1.0, 0.5, 2.0, "log", f"factor on biases of {name} neurons"))
-    return (*found, *driver_knob(network, context))
+        if members:
+            found += [_step(f"code.{state}.{name}", f"decay code of {name} {state}s") for state in STATES]
+    matrices = {matrix_of(p, layer) for p in network.projections}
+    found += [_step(f"shift.{name}", f"bit shift of the {name} weights") for name in MATRICES if name in matrices]
+    return (*found, *driver_knob(network, context), *stretch_knob(network, context))
+
+
+def _step(name: str, what: str) -> Knob:
+    return Knob(name, 0.0, -1.0, 1.0, "step", f"{what}, from that which fits best")
+
+
+def moved(best: Ints, knob: str, lowest: int, highest: int, context: Context) -> Ints:
+    """Return whole numbers moved as far as a knob of steps says, within their range."""
+    return np.clip(best + int(context.tuned(knob, 0.0)), lowest, highest)
 
 
 def gains(proj: Projection, weights: Array, network: Network, context: Context) -> Array:

@@ -21,7 +21,7 @@ from .config import (
 )
 from .drivers import driven
 from .kernels import kept
-from .registers import matrix_of
+from .matrices import matrix_of
 from .stretch import rows_of
 
 

@@ -20,8 +20,9 @@ from nirhw.pipeline import Context
 from .compensate import moments_into, rounded_together
 from .drivers import KNOB, driven
 from .kernels import SECOND
-from .knobs import depth, gains
-from .registers import matrix_of, relay_registers, with_registers
+from .knobs import depth, gains, moved
+from .matrices import matrix_of
+from .registers import relay_registers, with_registers
 
 STATE_MAX = 32767
 #: the membrane may reach the threshold plus this many times a step in which all sources fire at once
@@ -135,31 +136,45 @@ def _choose_shifts(
     """Return the shift by matrix and the scale by population with the least expected error of drive and leak."""
     if not rows:
         return {}, {}
-    w_max = context.hardware["weight_max"]
+    w_max, last = context.hardware["weight_max"], context.hardware["weight_shift_max"]
     best: tuple[float, dict[str, int], dict[str, Array]] | None = None
-    last = context.hardware["weight_shift_max"]
     for top in range(last + 1):
-        scales = {}
+        scales = {row.pop.name: _largest_scale(row, dict.fromkeys(groups, top), w_max) for row in rows}
         need = dict.fromkeys(groups, 0.0)
         for row in rows:
-            scale = row.cap.copy()
-            for largest in row.largest.values():
-                with np.errstate(divide="ignore"):
-                    scale = np.minimum(scale, w_max * 2.0**top / largest)
-            scales[row.pop.name] = scale
+            scale = scales[row.pop.name]
             for group, largest in row.largest.items():
                 need[group] = max(need[group], float((scale * largest).max(initial=0.0)))
             beyond = scale * np.abs(context.record.constant[row.pop.name]) > context.hardware["bias_max"]
             if np.any(beyond):
                 need[row.bias_matrix] = max(need[row.bias_matrix], float((scale * row.bias)[beyond].max()))
         shifts = {g: min(max(0, int(np.ceil(np.log2(max(n, 1e-300) / (w_max + 0.49))))), last) for g, n in need.items()}
-        if "input" in shifts and shifts["hidden"] - shifts["input"] > max_spread:
-            shifts["input"] = shifts["hidden"] - max_spread
+        shifts = _near(shifts, max_spread)
         loss = sum(_expected_loss(row, scales[row.pop.name], shifts) for row in rows)
         if best is None or loss < best[0]:
             best = loss, shifts, scales
     assert best is not None  # there is at least shift 0
-    return best[1], best[2]
+    tuned = {g: int(moved(np.asarray(s), f"shift.{g}", 0, last, context)) for g, s in best[1].items()}
+    if tuned == best[1]:
+        return best[1], best[2]
+    tuned = _near(tuned, max_spread)
+    return tuned, {row.pop.name: _largest_scale(row, tuned, w_max) for row in rows}
+
+
+def _largest_scale(row: _Rows, shifts: dict[str, int], w_max: int) -> Array:
+    """Return the largest scale by neuron at which states stay in range and no weight is clipped with some shifts."""
+    scale = row.cap.copy()
+    for group, largest in row.largest.items():
+        with np.errstate(divide="ignore"):
+            scale = np.minimum(scale, w_max * 2.0 ** shifts[group] / largest)
+    return scale
+
+
+def _near(shifts: dict[str, int], max_spread: int) -> dict[str, int]:
+    """Return shifts of which the hidden weights' is at most so much above the inputs'."""
+    if "input" not in shifts:
+        return shifts
+    return {**shifts, "input": max(shifts["input"], shifts["hidden"] - max_spread)}
 
 
 def _expected_loss(row: _Rows, scale: Array, shifts: dict[str, int]) -> float:

@@ -8,18 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nirhw.network import Network, Population, Projection, Quantized
+from nirhw.network import Network, Population, Quantized
 from nirhw.operators import Array, frozen
 from nirhw.pipeline import Context
 
 from .knobs import depth
-
-
-def matrix_of(proj: Projection, layer: dict[str, str]) -> str:
-    """Return the chip's weight matrix that holds a projection: "input", "hidden" or "readout"."""
-    if layer[proj.source] == "input":
-        return "input"
-    return "readout" if layer[proj.target] == "output" else "hidden"
+from .matrices import matrix_of
 
 
 def with_registers(pop: Population, scale: Array, context: Context) -> Population:

@@ -14,9 +14,24 @@ from typing import Any
 
 import numpy as np
 
+from nirhw.calibration.knobs import Knob
 from nirhw.network import Membrane, Network, Population, Port, Projection
 from nirhw.operators import Array, frozen
 from nirhw.pipeline import Context
+
+from .clock import Load
+
+#: name of the option, which is a knob of calibration, too
+KNOB = "time_stretch"
+#: most chip steps of a row that calibration tries by itself
+TRIED = 4
+
+
+def stretch_knob(network: Network, context: Context) -> list[Knob]:
+    """Return the knob for chip steps a row; none where the clock has no room for two, or the user has chosen."""
+    load = Load.of(network, context)
+    most = min(TRIED, int(load.most / max(load.cycles, 1.0))) if context.options.time_stretch == 1 else 1
+    return [Knob(KNOB, 1, 1, most, "ladder", "chip steps that each step of the network takes")] if most > 1 else []
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import nirhw
-from nirhw.calibration.driver import Progress
+from nirhw.calibration.hunt import Progress
 from nirhw.calibration.objective import Objective, divergence
 from tests import builders as b
 
@@ -169,7 +169,7 @@ def test_a_spike_takes_off_its_depth_and_fires_at_the_same_level() -> None:
         trial = _branch(context, Tuning({"depth.hidden": depth}))
         config, io_map = family.lower(_run(BACK_STAGES, net, trial, family, None, None), trial)
         assert config.hidden.neurons.threshold[0] > 0
-        run = family.device(config, io_map).run({"in": ready}, {"lif": "lif"}, None, 1)
+        run = family.device(config, io_map).prepare({"in": ready}, {"lif": "lif"}).run(1)
         fired = np.flatnonzero(run.states["lif"]["spikes"].ravel())
         firsts.append(int(fired[0]))
         totals.append(fired.size)

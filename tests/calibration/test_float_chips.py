@@ -46,7 +46,7 @@ class Bench:
 
     def run(self, tuning: Mapping[str, float], x: np.ndarray, *record: str) -> Run:
         config, io_map = self.lowered(tuning)
-        found = self.family.device(config, io_map).run({"in": x.astype(np.int64)}, {n: n for n in record}, None, 1)
+        found = self.family.device(config, io_map).prepare({"in": x.astype(np.int64)}, {n: n for n in record}, None).run(1)
         assert isinstance(found, Run)
         return found
 

@@ -11,8 +11,8 @@ import pytest
 
 import nirhw
 from nirhw.calibration.activity import Activity
-from nirhw.calibration.driver import samples_of
-from nirhw.calibration.recorded import Split
+from nirhw.calibration.halves import Halves
+from nirhw.calibration.samples import Samples
 from nirhw.nir_reader import Semantics, read_network
 from tests import builders as b
 
@@ -95,7 +95,7 @@ def test_neurons_stay_as_they_are_where_the_gain_may_be_chance(target: str) -> N
 
 def test_only_the_search_half_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     network = read_network(dense(), Semantics(b.DT, "subtract", "euler")).network
-    split = Split.of(network, samples_of(network, samples(8), None, None), 4)
+    split = Halves.of(network, Samples.of(network, samples(8), None, None), 4)
     assert not set(split.chosen.tolist()) & set(split.held.tolist())
     seen: list[np.ndarray] = []
     original = Activity.recorded.__func__  # type: ignore[attr-defined]

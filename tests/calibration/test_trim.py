@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import nirhw
-from nirhw.calibration.driver import samples_of
+from nirhw.calibration.samples import Samples
 from nirhw.calibration.trim import Firing, Observed, corrected, spiking
 from nirhw.nir_reader import Semantics, read_network
 from nirhw.pipeline import Trim
@@ -25,7 +25,7 @@ def lone(weight: float, reset: str) -> nir.NIRGraph:
 def test_overshoot_is_the_membrane_at_a_spike(weight: float, level: float) -> None:
     """0.4, 0.8, 1.2 fires; 0.75, 1.5 fires; each from 0 again."""
     network = read_network(lone(weight, "zero"), Semantics(b.DT, "zero", "euler")).network
-    samples = samples_of(network, np.ones((4, 60, 1), np.uint8), None, None)
+    samples = Samples.of(network, np.ones((4, 60, 1), np.uint8), None, None)
     found = Firing.of(network, samples, 3)
     (name,) = spiking(network)
     assert found.overshoot[name] == pytest.approx([level], rel=1e-3)
@@ -36,7 +36,7 @@ def test_overshoot_is_the_membrane_at_a_spike(weight: float, level: float) -> No
 
 def test_a_silent_neuron_has_no_overshoot() -> None:
     network = read_network(lone(0.4, "zero"), Semantics(b.DT, "zero", "euler")).network
-    samples = samples_of(network, np.zeros((4, 60, 1), np.uint8), None, None)
+    samples = Samples.of(network, np.zeros((4, 60, 1), np.uint8), None, None)
     (name,) = spiking(network)
     assert Firing.of(network, samples, 4).overshoot[name] == 1.0
 
@@ -45,7 +45,7 @@ def test_bursts_are_spikes_beyond_one_a_step() -> None:
     network = read_network(lone(0.4, "zero"), Semantics(b.DT, "zero", "euler")).network
     (name,) = spiking(network)
     run = {name: {"spikes": np.array([0, 0, 1, 3, 2]).reshape(1, 5, 1)}}
-    seen = Observed.of([run, run], {name: 1})
+    seen = Observed.of(run, {name: 1})
     assert seen.rates[name] == 1.5 and seen.bursts[name] == 0.75
 
 

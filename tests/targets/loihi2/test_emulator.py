@@ -177,7 +177,7 @@ def test_the_probe_reads_128_at_a_spike():
         "outputs": {"out": {**entry, "kind": "spikes"}},
         "populations": {"n": entry},
     }
-    result = Loihi2Device(config, io_map).run({"in": np.array([[[1], [0], [0]]])}, {"n": "n"})
+    result = Loihi2Device(config, io_map).prepare({"in": np.array([[[1], [0], [0]]])}, {"n": "n"}).run()
     state = result.states["n"]
     assert state["v"][0, :, 0].tolist() == [0, 0, 0] and state["v_probe"][0, :, 0].tolist() == [0, 128, 0]
     assert result.spikes[0, :, 0].tolist() == [0, 1, 0] and result.latency == {"n": 1, "out": 1}
@@ -192,7 +192,7 @@ def test_the_probe_of_a_graded_group_is_its_state():
         "outputs": {"out": {**entry, "kind": "membrane"}},
         "populations": {"n": entry},
     }
-    result = Loihi2Device(network([[10]], group=group), io_map).run({"in": np.array([[[1], [0], [0]]])}, {"n": "n"})
+    result = Loihi2Device(network([[10]], group=group), io_map).prepare({"in": np.array([[[1], [0], [0]]])}, {"n": "n"}).run()
     assert result.states["n"]["spikes"][0, :, 0].tolist() == [0, 10, 0]
     assert result.states["n"]["v_probe"][0, :, 0].tolist() == [0, 640, 0] and result.outputs[0, :, 0].tolist() == [0, 10, 0]
 
@@ -213,7 +213,7 @@ def test_the_device_puts_groups_where_their_neurons_stand():
         "outputs": {"y": {**entry, "kind": "membrane"}},
         "populations": {"n": entry},
     }
-    result = Loihi2Device(Loihi2Configuration(groups, synapses, ()), io_map).run({"x": np.array([[[1, 1], [0, 0]]])})
+    result = Loihi2Device(Loihi2Configuration(groups, synapses, ()), io_map).prepare({"x": np.array([[[1, 1], [0, 0]]])}).run()
     assert result.spikes is None
     assert result.outputs[0, 1].tolist() == [[3.0, 5.0], [7.0, 9.0]]
 

@@ -74,7 +74,7 @@ def test_events_in_the_order_of_frames_give_the_frames_result(leak: bool) -> Non
     order = np.lexsort((drawn.address, drawn.time // 1000))
     events = Events(np.sort(drawn.time), drawn.address[order], PLANE, drawn.duration)
     timed = device.run_events({"in": events}, ["if0"])
-    framed = device.run({"in": frames_of(events, 1000)}, {"if0": "if0"})
+    framed = device.prepare({"in": frames_of(events, 1000)}, {"if0": "if0"}).run()
     np.testing.assert_array_equal(timed.state.v, framed.state.v)
     np.testing.assert_array_equal(timed.counts, framed.spikes[0].sum(axis=0))
     np.testing.assert_array_equal(timed.states["if0"]["counts"], framed.states["if0"]["spikes"][0].sum(axis=0))
@@ -100,9 +100,9 @@ def test_the_order_of_arrival_is_kept_and_matters() -> None:
 def test_a_stream_of_events_or_of_rows_may_be_continued() -> None:
     device = device_of(two_layers(leak=True), tick_rows=3)
     frames = frames_of(random_events(400), 1000)
-    whole = device.run({"in": frames}, {"if0": "if0"})
-    first = device.run({"in": frames[:, :7]}, {"if0": "if0"})
-    rest = device.run({"in": frames[:, 7:]}, {"if0": "if0"}, state=first.state)
+    whole = device.prepare({"in": frames}, {"if0": "if0"}).run()
+    first = device.prepare({"in": frames[:, :7]}, {"if0": "if0"}).run()
+    rest = device.prepare({"in": frames[:, 7:]}, {"if0": "if0"}, state=first.state).run()
     for part in ("spikes", "v"):
         joined = np.concatenate([first.states["if0"][part], rest.states["if0"][part]], axis=1)
         np.testing.assert_array_equal(joined, whole.states["if0"][part])
@@ -118,9 +118,9 @@ def test_a_stream_of_events_or_of_rows_may_be_continued() -> None:
 def test_rows_with_several_samples_are_independent() -> None:
     device = device_of(two_layers())
     frames = np.concatenate([frames_of(random_events(n, n), 1000) for n in (10, 200, 90)])
-    together = device.run({"in": frames}, {"if0": "if0", "if1": "if1"}, threads=2)
+    together = device.prepare({"in": frames}, {"if0": "if0", "if1": "if1"}).run(2)
     for k in range(3):
-        alone = device.run({"in": frames[k : k + 1]}, {"if0": "if0"})
+        alone = device.prepare({"in": frames[k : k + 1]}, {"if0": "if0"}).run()
         np.testing.assert_array_equal(alone.spikes[0], together.spikes[k])
         np.testing.assert_array_equal(alone.states["if0"]["v"][0], together.states["if0"]["v"][k])
         assert alone.counters["updates"].sum() == together.counters["updates"][k].sum()
@@ -131,7 +131,7 @@ def test_a_count_is_so_many_events_and_the_membrane_is_that_at_the_end_of_the_ro
     config = chip_of(core_of(np.array([7, 100]).reshape(1, 2, 1, 1), shape(*PLANE), threshold=100))
     frames = np.zeros((1, 3, 60), np.int64)
     frames[0, 0, 4], frames[0, 2, 4], frames[0, 2, 34] = 3, 2, 2
-    run = device_of(config).run({"in": frames}, {"if0": "if0"})
+    run = device_of(config).prepare({"in": frames}, {"if0": "if0"}).run()
     assert run.states["if0"]["v"][0, :, 0, 0, 4].tolist() == [21, 21, 35]
     assert run.spikes[0, :, 0, 0, 4].tolist() == [0, 0, 2]
 
@@ -153,19 +153,19 @@ def test_a_population_on_several_cores_is_put_together() -> None:
     )
     frames = np.zeros((1, 1, 60), np.int64)
     frames[0, 0, 8] = 1
-    assert device.run({"in": frames}, {"if": "if"}).states["if"]["v"][0, 0, :, 1, 2].tolist() == [10, 20, 30, 40]
+    assert device.prepare({"in": frames}, {"if": "if"}).run().states["if"]["v"][0, 0, :, 1, 2].tolist() == [10, 20, 30, 40]
 
 
 def test_shuffled_input_is_another_order_of_the_same_events_and_depends_on_the_row_alone() -> None:
     config = two_layers()
     frames = np.concatenate([frames_of(random_events(900, k), 4000) for k in range(2)])
-    fixed = device_of(config).run({"in": frames})
+    fixed = device_of(config).prepare({"in": frames}).run()
     mixed = device_of(config, input_order="shuffled", seed=4)
-    shuffled = mixed.run({"in": frames})
+    shuffled = mixed.prepare({"in": frames}).run()
     assert shuffled.counters["events"][:, 0].tolist() == fixed.counters["events"][:, 0].tolist()
     assert not np.array_equal(shuffled.spikes, fixed.spikes)
-    first = mixed.run({"in": frames[:, :4]})
-    rest = mixed.run({"in": frames[:, 4:]}, state=first.state)
+    first = mixed.prepare({"in": frames[:, :4]}).run()
+    rest = mixed.prepare({"in": frames[:, 4:]}, state=first.state).run()
     np.testing.assert_array_equal(np.concatenate([first.spikes, rest.spikes], axis=1), shuffled.spikes)
 
 

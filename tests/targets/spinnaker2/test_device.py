@@ -56,7 +56,7 @@ def counts(batch: int = 3, steps: int = 6, seed: int = 0) -> dict[str, np.ndarra
 
 def test_outputs_have_the_networks_names_shapes_and_units():
     given = counts()
-    run = SpiNNaker2Device(network(), IO_MAP).run(given, {"a": "a", "b": "b"})
+    run = SpiNNaker2Device(network(), IO_MAP).prepare(given, {"a": "a", "b": "b"}).run()
     first = given["first"].reshape(3, 6, 2, 3)
     assert run.spikes["out_a"].shape == (3, 6, 2, 3)
     assert np.array_equal(run.spikes["out_a"][:, 1:], first[:, :-1])  # one step a hop, NIR's order over both slices
@@ -82,16 +82,16 @@ def test_outputs_have_the_networks_names_shapes_and_units():
 
 def test_one_output_comes_bare():
     io_map = {**IO_MAP, "outputs": {"out_b": IO_MAP["outputs"]["out_b"]}}
-    run = SpiNNaker2Device(network(), io_map).run(counts())
+    run = SpiNNaker2Device(network(), io_map).prepare(counts()).run()
     assert run.outputs.shape == (3, 6, 2, 1)
     assert run.spikes is None
 
 
 def test_a_stream_continues_and_counts_its_events():
     given, device = counts(steps=9), SpiNNaker2Device(network(), IO_MAP)
-    whole = device.run(given)
-    start = device.run({k: v[:, :4] for k, v in given.items()})
-    rest = device.run({k: v[:, 4:] for k, v in given.items()}, state=start.state)
+    whole = device.prepare(given).run()
+    start = device.prepare({k: v[:, :4] for k, v in given.items()}).run()
+    rest = device.prepare({k: v[:, 4:] for k, v in given.items()}, state=start.state).run()
     for name in ("spikes", "outputs"):
         for key, values in getattr(whole, name).items():
             assert np.array_equal(np.concatenate([getattr(start, name)[key], getattr(rest, name)[key]], axis=1), values)
@@ -104,10 +104,10 @@ def test_a_stream_continues_and_counts_its_events():
 
 def test_bits_do_not_depend_on_batch_or_threads():
     given, device = counts(batch=8), SpiNNaker2Device(network(), IO_MAP)
-    whole = device.run(given, {"b": "b"}, threads=1)
-    parted = device.run(given, {"b": "b"}, threads=4)
+    whole = device.prepare(given, {"b": "b"}).run(1)
+    parted = device.prepare(given, {"b": "b"}).run(4)
     for k in range(8):
-        alone = device.run({n: v[k : k + 1] for n, v in given.items()}, {"b": "b"})
+        alone = device.prepare({n: v[k : k + 1] for n, v in given.items()}, {"b": "b"}).run()
         assert alone.states["b"]["v"].tobytes() == whole.states["b"]["v"][k : k + 1].tobytes()
     assert parted.states["b"]["v"].tobytes() == whole.states["b"]["v"].tobytes()
 
@@ -115,9 +115,9 @@ def test_bits_do_not_depend_on_batch_or_threads():
 @pytest.mark.parametrize(
     ("code", "call"),
     [
-        ("NIRHW-E053", lambda d: d.run(counts(), state="else")),
-        ("NIRHW-E053", lambda d: d.run(counts(batch=2), state=d.run(counts()).state)),
-        ("NIRHW-E051", lambda d: d.run({k: v * 2 for k, v in counts().items()})),
+        ("NIRHW-E053", lambda d: d.prepare(counts(), state="else").run()),
+        ("NIRHW-E053", lambda d: d.prepare(counts(batch=2), state=d.prepare(counts()).run().state).run()),
+        ("NIRHW-E051", lambda d: d.prepare({k: v * 2 for k, v in counts().items()}).run()),
     ],
 )
 def test_bad_input_has_a_code(code, call):
@@ -131,6 +131,6 @@ def test_multiply_add_is_an_option_of_the_device():
     given = {k: v[:1] for k, v in counts(steps=40).items()}
     flat = np.concatenate([given["second"], given["first"]], axis=2)
     for fused in (False, True):
-        run = SpiNNaker2Device(config, {**IO_MAP, "fused": fused}).run(given, {"b": "b"})
+        run = SpiNNaker2Device(config, {**IO_MAP, "fused": fused}).prepare(given, {"b": "b"}).run()
         trace = Emulator(config, fused=fused).run(flat, record={"v"}, neurons=[14, 15])
         assert run.states["b"]["v"].tobytes() == trace.v.tobytes()

@@ -87,7 +87,7 @@ def test_driven_neurons_emit_one_spike_and_nothing_else_changes(seed: int) -> No
     (_, held) = context.record.drives["driver~hid"]
     assert set(held) == set(np.argsort(bursts)[-count:])
     counts = (random.random((120, 4)) < 0.4).astype(np.int64)
-    run = device.run({"in": counts[None]}, {"hid": "hid"}, None, 1)
+    run = device.prepare({"in": counts[None]}, {"hid": "hid"}).run(1)
     trace = XyloEmulator(config).run(counts[None], count=True)
     assert not trace.saturations_i.any()  # which the plain integers do not know
     hidden, outputs = capped(config, io_map["populations"]["hid"]["ids"], counts, held)
@@ -101,7 +101,7 @@ def test_the_network_does_burst_without_drivers() -> None:
     """Else the test above could not fail."""
     _, _, device, _ = lowered(recurrent(0), b.DT, "subtract", Tuning(), **ALLOWED)
     counts = (np.random.default_rng(0).random((1, 120, 4)) < 0.4).astype(np.int64)
-    assert device.run({"in": counts}, {"hid": "hid"}, None, 1).states["hid"]["spikes"].max() > 2
+    assert device.prepare({"in": counts}, {"hid": "hid"}).run(1).states["hid"]["spikes"].max() > 2
 
 
 def test_a_driver_stands_right_before_its_neuron() -> None:

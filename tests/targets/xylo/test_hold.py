@@ -63,7 +63,7 @@ def test_an_impulse_acts_in_one_step_and_leaves_nothing() -> None:
     pulse[20] = 1
     config, io_map, device, _ = lowered(net, b.DT, "subtract", Tuning(), bursts="hold")
     ids = io_map["populations"]["n"]["ids"]
-    run = device.run({"in": pulse[None].astype(np.int64)}, {"n": "n"}, None, 1)
+    run = device.prepare({"in": pulse[None].astype(np.int64)}, {"n": "n"}).run(1)
     states = {k: v[0].ravel().astype(np.int64) for k, v in run.states["n"].items()}
     fired = np.flatnonzero(states["spikes"])
     scale, code = float(io_map["populations"]["n"]["scale"][0]), int(config.hidden.neurons.v_mem_decay[ids[0]])
@@ -78,7 +78,7 @@ def test_an_impulse_acts_in_one_step_and_leaves_nothing() -> None:
 
 def test_nothing_fires_without_input_and_the_level_is_reached_in_the_second_step() -> None:
     _, _, device, context = lowered(bursting(), b.DT, "subtract", Tuning())
-    run = device.run({"in": np.zeros((1, 300, 4), np.int64)}, {"n": "n"}, None, 1)
+    run = device.prepare({"in": np.zeros((1, 300, 4), np.int64)}, {"n": "n"}).run(1)
     assert not run.states["n"]["spikes"].any() and not run.spikes.any()
     held = context.record.reach["n"] > 0
     v = run.states["n"]["v"][0][:, held].astype(float)
