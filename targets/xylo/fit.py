@@ -120,13 +120,13 @@ def _fitted(pop: Population, context: Context) -> Population:
 def _taps(pop: Population, port: Port, membrane_code: Ints, ratio: Array, context: Context) -> list[_Tap]:
     """Return the synapses that stand for a port: one, or two where they serve it much better."""
     assert pop.membrane is not None  # the caller's condition
-    code = _synapse_code(pop, port, context)
-    # an unfiltered input keeps the area of one event
-    gain = np.sqrt(ratio) if port.decay is None or not _filters(port) else np.sqrt(ratio * area_of(port.decay) * 2.0**code)
+    nearest, code = _synapse_codes(pop, port, context)
+    # an unfiltered input keeps the area of one event; a code that calibration moved keeps the area of the nearest one
+    gain = np.sqrt(ratio) if port.decay is None or not _filters(port) else np.sqrt(ratio * area_of(port.decay) * 2.0**nearest)
     one = _Tap(port, code, gain / 2.0**code)
     wanted = np.zeros(pop.size) if port.decay is None else port.decay
     error = one_synapse_error(wanted, pop.membrane.decay, code, membrane_code)
-    split = _split(pop, port, membrane_code, one, error, context)
+    split = _split(pop, port, membrane_code, nearest, one, error, context)
     taps = [one] if split is None else [_of_two(split, port, k) for k in (0, 1)]
     found = error if split is None else split.error
     context.record.responses.extend(response_fits(pop.name, port.name, [t.code for t in taps], membrane_code, error, found))
@@ -145,21 +145,35 @@ def _filters(port: Port) -> bool:
     return port.decay is not None and bool(np.any(port.decay))
 
 
-def _split(pop: Population, port: Port, membrane_code: Ints, one: _Tap, error: Array, context: Context) -> Split | None:
-    """Return how two synapses stand for a port, each neuron's second one silent where it is not worth it; None where all are."""
+def _split(
+    pop: Population, port: Port, membrane_code: Ints, nearest: Ints, one: _Tap, error: Array, context: Context
+) -> Split | None:
+    """Return how two synapses stand for a port, each neuron's second one silent where it is not worth it; None where all are.
+
+    Args:
+        pop: the population.
+        port: its port.
+        membrane_code: decay codes of its membranes.
+        nearest: codes of one synapse that fit best; whether a second one is worth it is judged by these.
+        one: one synapse.
+        error: relative error of its response.
+        context: of the compilation.
+    """
     record, options, hardware = context.record, context.options, context.hardware
     free = record.layer[pop.name] == "hidden" and len(pop.ports) < hardware["hidden_synapses"]
     if not free or not _filters(port) or options.synapses == "one" or options.gain == "none":
         return None
     assert pop.membrane is not None and port.decay is not None  # it filters
     two = two_synapses(port.decay, pop.membrane.decay, membrane_code, SHORTEST_SYNAPSE, hardware["decay_max"])
+    best = one_synapse_error(port.decay, pop.membrane.decay, nearest, membrane_code)
+    worth = (best > TOLERATED) & (two.error < WORTH * best)
+    if not np.any(worth):
+        return None
     codes = moved(two.codes, "code.synapse.hidden", SHORTEST_SYNAPSE, hardware["decay_max"], context)
     if np.any(codes != two.codes):
         apart = codes[0] < codes[1]
-        two = fitted_gains(port.decay, pop.membrane.decay, membrane_code, np.where(apart, codes, two.codes))
-    worth = (error > TOLERATED) & (two.error < WORTH * error)
-    if not np.any(worth):
-        return None
+        fitted = fitted_gains(port.decay, pop.membrane.decay, membrane_code, np.where(apart, codes, two.codes))
+        two = fitted.scaled(two.areas.sum(axis=0) / fitted.areas.sum(axis=0))
     gain, depth = rate_neutral(pop.membrane.decay, membrane_code)
     record.fading[pop.name] = frozen(np.where(worth, depth, record.fading[pop.name]))
     record.splits[pop.name, port.name] = split = two.scaled(gain).where(worth, one.code, one.gain, error)
@@ -172,7 +186,8 @@ def _split(pop: Population, port: Port, membrane_code: Ints, one: _Tap, error: A
     return split
 
 
-def _synapse_code(pop: Population, port: Port, context: Context) -> Ints:
+def _synapse_codes(pop: Population, port: Port, context: Context) -> tuple[Ints, Ints]:
+    """Return the decay codes of one synapse that fit best, and those that calibration moved."""
     if not _filters(port):
         context.deviate(
             "rounded",
@@ -180,13 +195,13 @@ def _synapse_code(pop: Population, port: Port, context: Context) -> Ints:
             pop.nodes,
             "the shortest synapse of the chip keeps half of its current a step, where the network wants none kept",
         )
-        return np.full(pop.size, SHORTEST_SYNAPSE, np.int64)
+        return (np.full(pop.size, SHORTEST_SYNAPSE, np.int64),) * 2
     assert port.decay is not None
     wanted, highest = area_of(port.decay), context.hardware["decay_max"]
     nearest = nearest_code(wanted, SHORTEST_SYNAPSE, highest)
     code = moved(nearest, f"code.synapse.{context.record.layer[pop.name]}", SHORTEST_SYNAPSE, highest, context)
     _record_fit(context, pop, "tau_syn" if len(pop.ports) == 1 else f"tau_syn of {port.name}", wanted, code)
-    return code
+    return nearest, code
 
 
 def _record_fit(context: Context, pop: Population, quantity: str, wanted: Array, code: Ints) -> None:

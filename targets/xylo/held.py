@@ -16,8 +16,9 @@ SHARE, FARTHEST = 0.5, 8.0
 #: a neuron is held where its few strongest sources, firing in every step, lift it by so many thresholds a step.  Measured on the
 #: Braille networks: from 3 to 4 the one that bursts is kept, and the one that hardly does is left alone
 FEW, RISE = 2, 4.0
-#: decay code of the slowest membrane that is held: a unit of constant drive lifts it by ``2 ** code`` units
-SLOWEST = 8
+#: decay codes of the membranes that are held: one that keeps nothing takes nothing into the next step, and a unit of constant drive
+#: lifts a membrane by ``2 ** code`` units
+FASTEST, SLOWEST = 1, 8
 #: starters whose events add up to a neuron's kick
 KICKS = 2
 #: connections that a held neuron needs of its own: onto itself and its relay
@@ -64,8 +65,8 @@ def _reach(network: Network, pop: Population) -> Array:
         gain = np.abs(port.gain) * area * pop.membrane.gain / np.maximum(pop.threshold, 1e-300)
         rises.append(np.maximum(way.operator.matrix.toarray(), 0.0) * gain[:, None])
     sources = np.sort(np.concatenate(rises, axis=1), axis=1)
-    often = (sources[:, -FEW:].sum(axis=1) >= RISE) & (pop.threshold > 0) & (pop.codes["v_mem_decay"] <= SLOWEST)
-    return np.where(often, np.clip(SHARE * sources.sum(axis=1), 1.0, FARTHEST), 0.0)
+    often, code = (sources[:, -FEW:].sum(axis=1) >= RISE) & (pop.threshold > 0), pop.codes["v_mem_decay"]
+    return np.where(often & (code >= FASTEST) & (code <= SLOWEST), np.clip(SHARE * sources.sum(axis=1), 1.0, FARTHEST), 0.0)
 
 
 def _free_targets(network: Network, pop: Population, context: Context) -> NDArray[np.bool_]:

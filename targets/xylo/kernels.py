@@ -43,10 +43,14 @@ class Split:
     error: Array
 
     @property
+    def areas(self) -> Array:
+        """Area under the response that comes through each synapse, by that of a membrane, ``[synapse, neuron]``."""
+        return np.asarray(self.gains * 2.0**self.codes)
+
+    @property
     def shares(self) -> Array:
         """Part of the area under the response that comes through each synapse, ``[synapse, neuron]``."""
-        area = self.gains * 2.0**self.codes
-        return np.asarray(area / area.sum(axis=0))
+        return np.asarray(self.areas / self.areas.sum(axis=0))
 
     def scaled(self, factor: Array) -> Split:
         """Return the split with gains by a factor ``(neurons,)``."""

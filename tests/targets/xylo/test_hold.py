@@ -119,3 +119,12 @@ def test_neurons_that_do_not_burst_are_left_alone() -> None:
     assert model.config.n_hidden == 8
     config, _, _, context = lowered(bursting(), b.DT, "subtract", Tuning(), gain="none")
     assert config.n_hidden == 20 and not context.record.reach
+
+
+def test_a_membrane_that_keeps_nothing_is_not_held() -> None:
+    """What a reset takes too much is gone in the next step, so nothing has to come back."""
+    nodes = {"w": b.linear(6, 4, 1, 3.0), "n": b.lif(6, 1.2), "r": nir.Linear(np.full((6, 6), 4.0)), "w2": b.linear(2, 6, 2)}
+    edges = [("in", "w"), ("w", "n"), ("n", "r"), ("r", "n"), ("n", "w2"), ("w2", "o"), ("o", "out")]
+    model = nirhw.compile(b.graph(4, 2, {**nodes, "o": b.cubalif(2)}, edges), "xylo", dt=b.DT, reset="subtract")
+    assert np.all(model.config.hidden.neurons.v_mem_decay == 0)
+    assert not any(d.rule == "held-neurons" for d in model.deviations)
