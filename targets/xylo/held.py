@@ -16,8 +16,8 @@ SHARE, FARTHEST = 0.5, 8.0
 #: a neuron is held where its few strongest sources, firing in every step, lift it by so many thresholds a step.  Measured on the
 #: Braille networks: from 3 to 4 the one that bursts is kept, and the one that hardly does is left alone
 FEW, RISE = 2, 4.0
-#: decay codes of the membranes that are held: one that keeps nothing takes nothing into the next step, and a unit of constant drive
-#: lifts a membrane by ``2 ** code`` units
+#: decay codes of the membranes that are held: one that keeps nothing takes nothing into the next step, and a unit of constant
+#: drive lifts a membrane by ``2 ** code`` units
 FASTEST, SLOWEST = 1, 8
 #: starters whose events add up to a neuron's kick
 KICKS = 2

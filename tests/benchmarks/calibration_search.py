@@ -28,9 +28,12 @@ from rich.console import Console
 from rich.progress import track
 from routes.cases import catalogue
 
-from nirhw.calibration.driver import NEAR, _Trial, samples_of, split
-from nirhw.calibration.knobs import defaults, starts, to_point, to_values
-from nirhw.calibration.objective import Objective, Score
+from nirhw.calibration.evaluate import Trial
+from nirhw.calibration.halves import Halves
+from nirhw.calibration.hunt import NEAR
+from nirhw.calibration.knobs import Knob, defaults, starts, to_point, to_values
+from nirhw.calibration.objective import Objective
+from nirhw.calibration.samples import Samples
 from nirhw.calibration.search import Evaluate, Found, search
 from nirhw.compiler import _Candidates, _run
 from nirhw.hardware import load_hardware
@@ -43,7 +46,7 @@ from nirhw.report.text import WIDTH, table
 OPPONENT = "scipy Nelder-Mead"
 #: whose values point by point are minimised from a start, with a seed, until the budget is spent
 OneByOne = Callable[[Callable[[Array], float], Array, int], None]
-Optimiser = Callable[[Evaluate, Array, tuple[int, ...], int, int], Found]
+Optimiser = Callable[[Evaluate, Array, int, int], Found]
 
 
 class _Spent(Exception):
@@ -56,22 +59,22 @@ class Problem:
 
     Attributes:
         searched, held: score candidates on the two halves.
+        knobs: what is searched.
         points: where a search begins, ``[start, knob]``; the default first.
-        levels: whole-number values by knob, 0 for continuous ones.
     """
 
-    searched: _Trial
-    held: _Trial
+    searched: Trial
+    held: Trial
+    knobs: tuple[Knob, ...]
     points: Array
-    levels: tuple[int, ...]
 
     def tuning(self, point: Array) -> Tuning:
         """Return the candidate at a point of the unit cube."""
-        return Tuning(to_values(self.searched.knobs, point))
+        return Tuning(to_values(self.knobs, point))
 
     def values(self, points: Array) -> list[float]:
         """Return the values of a batch of points on the search half."""
-        return [score.value for score in self.searched.batch([self.tuning(p) for p in points])]
+        return [score.value for score in self.searched.score_all([self.tuning(p) for p in points])]
 
 
 def problem(graph: Path, spikes: Array, target: str, semantics: Semantics, seed: int) -> Problem:
@@ -80,25 +83,22 @@ def problem(graph: Path, spikes: Array, target: str, semantics: Semantics, seed:
     context = Context(load_hardware(family.variants[target], family.name), family.make_options({}), family.new_record())
     network = _run(("canonicalize",), read_network(graph, semantics).network, context, family, None, None)
     candidates = _Candidates(network, context, family)
-    knobs = tuple(k for k in candidates.knobs if k.kind != "ladder")
-    samples = samples_of(network, spikes, None, getattr(context.options, "input_peak", 0) or None)
-    reference, chosen, held = split(network, samples, seed)
+    knobs = tuple(k for k in candidates.knobs if k.kind in ("log", "linear"))
+    halves = Halves.of(network, Samples.of(network, spikes, None, getattr(context.options, "input_peak", 0) or None), seed)
 
-    def trial(half: Any) -> _Trial:
-        objective = Objective.of({n: e[half] for n, e in reference.items()}, None)
-        lower = lambda tuning: candidates.lowered(tuning, None)  # noqa: E731
-        return _Trial(knobs, lower, samples.picked(half), objective, tuple(network.outputs), network)
+    def trial(half: Any) -> Trial:
+        objective = Objective.of({n: e[half] for n, e in halves.reference.items()}, None)
+        return Trial(lambda tuning: candidates.lowered(tuning, None), halves.samples.picked(half), objective, network)
 
     candidates.lowered(Tuning(defaults(knobs)), None)  # the default comes first, and alone
     begin = np.array([to_point(knobs, defaults(knobs)), to_point(knobs, starts(knobs))])
-    levels = tuple(int(k.high - k.low) + 1 if k.kind == "integer" else 0 for k in knobs)
-    return Problem(trial(chosen), trial(held), begin, levels)
+    return Problem(trial(halves.chosen), trial(halves.held), knobs, begin)
 
 
 def counted(run: OneByOne) -> Optimiser:
     """Return an optimiser with the interface of :func:`nirhw.calibration.search.search` around one that asks point by point."""
 
-    def optimise(evaluate: Evaluate, points: Array, levels: tuple[int, ...], budget: int, seed: int) -> Found:
+    def optimise(evaluate: Evaluate, points: Array, budget: int, seed: int) -> Found:
         values = evaluate(points)
         at = int(np.argmax(values))
         found = Found(points[at], values[at], len(values))
@@ -159,8 +159,8 @@ def _cma(loss: Callable[[Array], float], start: Array, seed: int) -> None:
 def optimisers() -> dict[str, Optimiser]:
     """Return all of them by name; the first two are what calibration uses, far around the default and near trims that fit."""
     found = {
-        "cmaes.CMAwM, steps 0.3 to 0.05": search,
-        "cmaes.CMAwM, steps 0.05, 0.02": partial(search, steps=NEAR),
+        "cmaes.CMA, steps 0.3 to 0.05": search,
+        "cmaes.CMA, steps 0.05, 0.02": partial(search, steps=NEAR),
         OPPONENT: counted(_nelder_mead),
         "scipy DE": counted(_differential_evolution),
         "scipy Powell": counted(_powell),
@@ -196,12 +196,12 @@ def main() -> None:
     for seed in track(range(args.seeds), "seeds", transient=True):
         task = problem(args.graph, spikes, args.target, Semantics(args.dt, args.reset), seed)
         first = task.tuning(task.points[0])
-        before, held_before = task.searched.score(first), task.held.score(first)
+        (before,), (held_before,) = task.searched.score_all([first]), task.held.score_all([first])
         for name, optimiser in rivals.items():
             begin = time.perf_counter()
-            found = optimiser(task.values, task.points, task.levels, args.budget, seed)
+            found = optimiser(task.values, task.points, args.budget, seed)
             seconds[name] += (time.perf_counter() - begin) / args.seeds
-            held: Score = task.held.score(task.tuning(found.point))
+            (held,) = task.held.score_all([task.tuning(found.point)])
             rows[name].append((found.value - before.value, held.value - held_before.value, held.hits - held_before.hits))
     lines = []
     for name, found_rows in rows.items():
@@ -210,7 +210,7 @@ def main() -> None:
         ratio = f"{gain.mean() / opponent:.2f}" if opponent > 0 else "no gain"
         figures = (mean(gain, 4), ratio, mean(unseen, 4), mean(hits, 1, 100.0))
         lines.append((name, *figures, f"{seconds[name]:.1f}"))
-    title = f"{args.graph.stem} on {args.target}: {args.budget} evaluations of {len(task.levels)} knobs, {args.seeds} seeds"
+    title = f"{args.graph.stem} on {args.target}: {args.budget} evaluations of {len(task.knobs)} knobs, {args.seeds} seeds"
     columns = (
         "optimiser",
         "gain",
