@@ -28,9 +28,11 @@ TRIED = 4
 
 
 def stretch_knob(network: Network, context: Context) -> list[Knob]:
-    """Return the knob for chip steps a row; none where the clock has no room for two, or the user has chosen."""
+    """Return the knob for chip steps a row; none where two of them would end real time, or the user has chosen."""
+    if context.options.time_stretch > 1:
+        return []
     load = Load.of(network, context)
-    most = min(TRIED, int(load.most / max(load.cycles, 1.0))) if context.options.time_stretch == 1 else 1
+    most = TRIED if load.cycles > load.most else min(TRIED, int(load.most / max(load.cycles, 1.0)))
     return [Knob(KNOB, 1, 1, most, "ladder", "chip steps that each step of the network takes")] if most > 1 else []
 
 

@@ -128,9 +128,11 @@ def test_a_row_of_several_chip_steps_is_what_the_option_makes_of_it() -> None:
 def test_the_clock_and_the_user_limit_the_rows() -> None:
     assert knobs_of(recurrent())["time_stretch"].high == 4
     assert "time_stretch" not in knobs_of(recurrent(), time_stretch=2)
-    network, context, family = legalized(recurrent(), 1e-6, "subtract")
-    assert family.knobs is not None
-    assert "time_stretch" not in {k.name for k in family.knobs(network, context)}
+    for dt, most in ((6e-5, 2), (3e-5, 1), (1e-6, 4)):  # the last is not real time even with one
+        network, context, family = legalized(recurrent(), dt, "subtract")
+        assert family.knobs is not None
+        found = {k.name: k.high for k in family.knobs(network, context)}
+        assert found.get("time_stretch", 1) == most
 
 
 def test_a_stretch_that_calibration_chooses_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
