@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from nirhw.network import Ints, Network, Population, Port, Projection, Quantized
-from nirhw.operators import Array, Sparse, frozen
+from nirhw.operators import Array, Sparse, entries, frozen
 from nirhw.pipeline import Context
 
 from .held import KICKS, groups, serves
@@ -218,7 +218,7 @@ def _wire(source: Population, target: Population, port: str, pre: Ints, post: In
     some = weight != 0
     pre, post, weight = pre[some], post[some], weight[some]
     integers = csr_array((weight, (post, pre)), shape=shape)
-    drive = csr_array((weight * 2.0**shift / scale[post], (post, pre)), shape=shape)
+    drive = csr_array((integers.data * 2.0**shift / scale[entries(integers)[0]], integers.indices, integers.indptr), shape=shape)
     return Projection(
         f"{PREFIX}{source.name}->{target.name}:{port}",
         source.name,

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from nirhw.network import Network, Population
+from nirhw.operators import entries
 from nirhw.pipeline import Context
 
 from .config import (
@@ -42,9 +43,8 @@ def _configuration(network: Network, context: Context) -> XyloConfiguration:
     for proj in network.projections:
         assert proj.quantized is not None  # the quantize stage set it
         synapse = [p.name for p in network.populations[proj.target].ports].index(proj.port)
-        weight = proj.quantized.weight.tocoo()
-        target = matrices[matrix_of(proj, record.layer), synapse]
-        target[ids[proj.source][weight.coords[1]], ids[proj.target][weight.coords[0]]] += weight.data
+        post, pre, weight = entries(proj.quantized.weight)
+        matrices[matrix_of(proj, record.layer), synapse][ids[proj.source][pre], ids[proj.target][post]] += weight
     columns = min(n_hidden, context.hardware["input_reach"])
     rows = min(n_hidden, context.hardware["output_reach"])
     hidden = _hidden_columns(network, context, n_hidden)
@@ -203,7 +203,8 @@ def _largest_rise(network: Network, pop: Population, context: Context, peak: int
         rise += share / (1.0 - share)
         for proj in network.into(pop.name):
             if proj.port == port.name and proj.quantized is not None:
-                weight = proj.quantized.weight.maximum(0).sum(axis=1) * 2.0**proj.quantized.shift
+                post, _, values = entries(proj.quantized.weight)
+                weight = np.bincount(post, np.maximum(values, 0), pop.size) * 2.0**proj.quantized.shift
                 weight = weight * (peak if context.record.layer[proj.source] == "input" else 1)
                 often = network.populations[proj.source].role == "bias"
                 rise += weight * share / (1.0 - share ** (1 if often else steps))

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from nirhw.diagnostics import Diagnostic, error_of
 from nirhw.limits import over_limit
 from nirhw.network import Ints, Network
+from nirhw.operators import entries
 from nirhw.pipeline import Context
 
 
@@ -71,7 +72,7 @@ def _roles(
     takes, feeds = np.zeros(total, bool), np.zeros(total, bool)
     for proj in network.projections:
         assert proj.quantized is not None  # the quantize stage set it
-        post, pre = proj.quantized.weight.nonzero()
+        post, pre, _ = entries(proj.quantized.weight)
         if layer[proj.source] == "input":
             takes[start[proj.target] + post] = True
         elif layer[proj.target] == "output":
@@ -163,7 +164,7 @@ def _recurrent_pairs(network: Network, start: dict[str, int], total: int, layer:
     for proj in network.projections:
         if layer[proj.source] == "hidden" and layer[proj.target] == "hidden":
             assert proj.quantized is not None  # the quantize stage set it
-            post, pre = proj.quantized.weight.nonzero()
+            post, pre, _ = entries(proj.quantized.weight)
             pre_all.append(pre + start[proj.source])
             post_all.append(post + start[proj.target])
     pre, post = np.concatenate(pre_all), np.concatenate(post_all)
