@@ -11,8 +11,9 @@ times, before the events of that microsecond.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -62,9 +63,8 @@ class SpeckDevice:
         names = tuple(record or ())
         start = self._checked(state, batch)
         stimuli, starts = [], []
-        for sample in range(batch):
-            arrivals, first = self._of_rows({n: c[sample] for n, c in counts.items()}, start.rows)
-            stimuli.append(Stimulus(arrivals.packed, self._row_marks(first, start.rows), rows))
+        for packed, first in self._of_rows(counts, start.rows):
+            stimuli.append(Stimulus(packed, self._row_marks(first, start.rows), rows))
             starts.append(first)
         cores = self._cores_of(names)
         job = self._emulator.prepare(stimuli, start, cores | self._cores_of(None), cores)
@@ -124,29 +124,34 @@ class SpeckDevice:
 
     # -- what goes in
 
-    def _of_rows(self, counts: Mapping[str, Int64], first_row: int) -> tuple[_Arrivals, Int64]:
-        """Return a sample's events, and where each row begins among them; ``counts[input][time, address]``."""
-        rows = next(iter(counts.values())).shape[0]
+    def _of_rows(self, counts: Mapping[str, Int64], first_row: int) -> Iterator[tuple[Int64, Int64]]:
+        """Yield each sample's packed events, and where each row begins among them; ``counts[input][sample, time, address]``."""
+        batch, rows = next(iter(counts.values())).shape[:2]
         columns = []
         for number, name in enumerate(self._map["inputs"]):
-            row, address = np.nonzero(counts[name])
-            times = counts[name][row, address]
-            columns.append(np.stack([np.repeat(row, times), np.full(times.sum(), number), np.repeat(address, times)]))
-        row, number, address = np.concatenate(columns, axis=1)
-        order = np.lexsort((address, number, row))
+            where = np.nonzero(counts[name])
+            times = counts[name][where]
+            sample, row, address = (np.repeat(index, times) for index in where)
+            columns.append(np.stack([sample, row, np.full(sample.size, number), address]))
+        sample, row, number, address = np.concatenate(columns, axis=1)
+        if len(columns) > 1:
+            order = np.lexsort((address, number, row, sample))
+            sample, row, number, address = sample[order], row[order], number[order], address[order]
         if self._map.get("input_order", "ascending") == "shuffled":
-            order = order[np.lexsort((self._lots(row[order] + first_row), row[order]))]
-        row, number, address = row[order], number[order], address[order]
-        packed = np.empty(0, np.int64)
-        origin = np.empty(0, np.int64)
-        for k, entry in enumerate(self._map["inputs"].values()):
-            own = np.flatnonzero(number == k)
-            arrivals = _for_cores(address[own], entry)
-            packed = np.concatenate([packed, arrivals.packed])
-            origin = np.concatenate([origin, own[arrivals.origin]])
-        back = np.argsort(origin, kind="stable")
-        packed, origin = packed[back], origin[back]
-        return _Arrivals(packed, origin), np.searchsorted(row[origin], np.arange(rows + 1))
+            ends = np.searchsorted(sample, np.arange(batch + 1))
+            lots = np.concatenate([np.empty(0, np.int64), *(self._lots(row[i:j] + first_row) for i, j in pairwise(ends))])
+            order = np.lexsort((lots, row, sample))
+            number, address = number[order], address[order]
+        parts = [np.flatnonzero(number == k) for k in range(len(columns))]
+        sent = [_for_cores(address[own], entry) for own, entry in zip(parts, self._map["inputs"].values(), strict=True)]
+        packed = np.concatenate([arrivals.packed for arrivals in sent])
+        origin = np.concatenate([own[arrivals.origin] for own, arrivals in zip(parts, sent, strict=True)])
+        if len(columns) > 1:
+            back = np.argsort(origin, kind="stable")
+            packed, origin = packed[back], origin[back]
+        ends = np.searchsorted(sample[origin], np.arange(batch + 1))
+        for first, last in pairwise(ends):
+            yield packed[first:last], np.searchsorted(row[origin[first:last]], np.arange(rows + 1))
 
     def _lots(self, rows: Int64) -> Int64:
         """Return random numbers by which the events of each row are shuffled; a row's depend on its number alone."""
