@@ -5,6 +5,7 @@ current = alpha current + drive, membrane = beta membrane + current (the new one
 the membrane is strictly above its threshold; then the reset.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,7 +69,7 @@ class TimeConstant(nn.Module):
             self.log_steps.copy_(((self.steps() * self.dt / TAU_STEP).round() * TAU_STEP / self.dt).log())
 
 
-class Population(nn.Module):
+class Population(nn.Module, ABC):
     """Neurons of one kind in ``shape``; a subclass gives the membrane's update and the NIR node."""
 
     def __init__(self, shape: tuple[int, ...], reset: Reset) -> None:
@@ -76,13 +77,13 @@ class Population(nn.Module):
         self.shape = shape
         self.reset = reset
 
+    @abstractmethod
     def integrate(self, drive: Tensor, state: State) -> Tensor:
         """Advance the synapse in ``state``; return the membrane before threshold and reset."""
-        raise NotImplementedError
 
+    @abstractmethod
     def node(self) -> nir.NIRNode:
         """The population in NIR, one entry a neuron, times in seconds."""
-        raise NotImplementedError
 
     def rest(self, like: Tensor) -> State:
         """Zero state for a batch as large as ``like[sample, ...]``."""

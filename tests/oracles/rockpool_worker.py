@@ -112,7 +112,7 @@ def rebuilt(graph, dt):
         loops = [n for n in following if isinstance(nodes[n], LINEAR) and (n, here) in edges]
         ahead = [n for n in following if n not in loops and n not in seen]
         if len(ahead) != 1:
-            raise NotImplementedError("rockpool's mapper needs a chain of layers")
+            raise ValueError("rockpool's mapper needs a chain of layers")
         here = ahead[0]
         seen.add(here)
         node = nodes[here]
@@ -124,7 +124,7 @@ def rebuilt(graph, dt):
             weight = torch.tensor((node.weight.T * factor).astype(np.float32))
             layers.append(LinearTorch(tuple(weight.shape), weight=weight, has_bias=False))
         elif not isinstance(node, nir.Output):
-            raise NotImplementedError(f"rockpool's Xylo modules hold no {type(node).__name__}")
+            raise ValueError(f"rockpool's Xylo modules hold no {type(node).__name__}")
     return Sequential(*layers)
 
 

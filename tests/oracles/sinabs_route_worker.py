@@ -62,7 +62,7 @@ def read(path):
             for name, node in file["node/nodes"].items():
                 if "v_reset" in node:
                     if np.any(node["v_reset"][()]):
-                        raise NotImplementedError(f"{name} resets to another value than 0")
+                        raise ValueError(f"{name} resets to another value than 0")
                     del node["v_reset"]
         return nir.read(copy)
 
@@ -86,7 +86,7 @@ def prepared(module, bound, reset, samples):
     if isinstance(module, sl.IAFSqueeze):
         threshold = np.unique(module.spike_threshold.detach().numpy())
         if threshold.size > 1:
-            raise NotImplementedError("a layer has several thresholds")
+            raise ValueError("a layer has several thresholds")
         return sl.IAFSqueeze(
             batch_size=samples,
             spike_threshold=torch.tensor(threshold[0]),

@@ -25,7 +25,7 @@ class _Absent(type):
         return _absent(f"{cls.__name__}.{name}")
 
     def __call__(cls, *_args, **_kwargs):
-        raise NotImplementedError(f"the stand-in for samna has no {cls.__name__}")
+        raise RuntimeError(f"the stand-in for samna has no {cls.__name__}")
 
 
 def _absent(name):
