@@ -166,7 +166,7 @@ def test_a_second_process_emulates_without_numba(tmp_path: Path) -> None:
         "from tests.targets.xylo.test_emulator import busy_network\n"
         "from nirhw.targets.xylo.emulator import XyloEmulator\n"
         "counts = np.random.default_rng(0).integers(0, 4, (1, 30, 4))\n"
-        "trace = XyloEmulator(busy_network()).run(counts, record={'v'})\n"
+        "trace = XyloEmulator(busy_network()).prepare(counts, record={'v'}).run()\n"
         "print('numba' in sys.modules, trace.v.astype(np.int64).sum(), trace.out_spikes.sum())\n"
     )
     root = Path(__file__).resolve().parent.parent

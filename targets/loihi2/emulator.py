@@ -83,17 +83,6 @@ class Loihi2Emulator:
         self._net = flatten(config)
         self._inputs = {g.name: g.size for g in config.groups if g.model == "input"}
 
-    def run(
-        self,
-        counts: Mapping[str, ArrayLike],
-        state: Loihi2State | None = None,
-        spikes: Iterable[str] = (),
-        states: Iterable[str] = (),
-        threads: int | None = None,
-    ) -> Loihi2Trace:
-        """Run a batch of samples on at most ``threads`` threads; see :meth:`prepare`, whose arguments and errors these are."""
-        return self.prepare(counts, state, spikes, states).run(threads)
-
     def prepare(
         self,
         counts: Mapping[str, ArrayLike],

@@ -111,7 +111,7 @@ class SpeckDevice:
         time, packed = time[order], packed[order]
         duration = max(part.length for part in events.values())
         stimulus = Stimulus(packed, self._time_marks(time, duration))
-        trace = self._emulator.run([stimulus], start, self._cores_of(names) | self._cores_of(None), frozenset(), threads)
+        trace = self._emulator.prepare([stimulus], start, self._cores_of(names) | self._cores_of(None)).run(threads)
         found = {n: self._events(trace, time, e, duration) for n, e in self._map["outputs"].items()}
         counts = {n: _counts(e) for n, e in found.items()}
         states: dict[str, dict[str, Any]] = {}

@@ -121,17 +121,6 @@ class SpeckEmulator:
         """Return the state after configuring the chip."""
         return SpeckState(np.repeat(self._initial[None], batch, axis=0), np.zeros(batch, np.int64))
 
-    def run(
-        self,
-        stimuli: Sequence[Stimulus],
-        state: SpeckState | None = None,
-        log: Set[int] = frozenset(),
-        record: Set[int] = frozenset(),
-        threads: int | None = None,
-    ) -> SpeckTrace:
-        """Work off all events of all samples on at most ``threads`` threads; see :meth:`prepare`, whose arguments these are."""
-        return self.prepare(stimuli, state, log, record).run(threads)
-
     def prepare(
         self,
         stimuli: Sequence[Stimulus],

@@ -30,7 +30,7 @@ Array = NDArray[Any]
 Float32 = NDArray[np.float32]
 UInt8 = NDArray[np.uint8]
 
-#: what :meth:`Emulator.run` can record
+#: what :meth:`Emulator.prepare` can record
 RECORDABLE = frozenset({"spikes", "v", "i"})
 
 
@@ -88,17 +88,6 @@ class Emulator:
         self.config = config
         self.net: FlatNetwork = flatten(config)
         self._fused = bool(fused)
-
-    def run(
-        self,
-        spikes: ArrayLike,
-        state: State | None = None,
-        record: Set[str] = frozenset(),
-        neurons: ArrayLike | None = None,
-        threads: int | None = None,
-    ) -> Trace:
-        """Run a batch of samples on at most ``threads`` threads; see :meth:`prepare`, whose arguments and errors these are."""
-        return self.prepare(spikes, state, record, neurons).run(threads)
 
     def prepare(
         self,

@@ -33,7 +33,7 @@ Int16 = NDArray[np.int16]
 Int64 = NDArray[np.int64]
 UInt8 = NDArray[np.uint8]
 
-#: what :meth:`XyloEmulator.run` can record
+#: what :meth:`XyloEmulator.prepare` can record
 RECORDABLE = frozenset({"spikes", "v", "i"})
 
 
@@ -134,17 +134,6 @@ class XyloEmulator:
             "v": slice(membranes, membranes + n_hid),
             "v_out": slice(membranes + first_output, membranes + first_output + n_out),
         }
-
-    def run(
-        self,
-        counts: ArrayLike,
-        state: XyloState | None = None,
-        record: Set[str] = frozenset(),
-        threads: int | None = None,
-        count: bool = False,
-    ) -> XyloTrace:
-        """Run a batch of samples on at most ``threads`` threads; see :meth:`prepare`, whose arguments and errors these are."""
-        return self.prepare(counts, state, record, count).run(threads)
 
     def prepare(
         self, counts: ArrayLike, state: XyloState | None = None, record: Set[str] = frozenset(), count: bool = False

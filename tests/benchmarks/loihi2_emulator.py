@@ -80,13 +80,13 @@ def measure(row: Row, oracle: Any) -> tuple[float, float, float]:
     """Return our steps/s, lava's, and output spikes a step."""
     emulator, last = Loihi2Emulator(row.config), row.config.groups[-1]
     counts = np.random.default_rng(1).random((STEPS, row.config.groups[0].size)) < row.rate
-    trace = emulator.run({"in": counts[None]}, states=[last.name], threads=1)
+    trace = emulator.prepare({"in": counts[None]}, states=[last.name]).run(1)
     ours: list[float] = []
     theirs: list[float] = []
     for _ in range(ROUNDS):
         for _ in range(REPEATS):
             start = time.perf_counter()
-            emulator.run({"in": counts[None]}, spikes=[last.name], threads=1)
+            emulator.prepare({"in": counts[None]}, spikes=[last.name]).run(1)
             ours.append(time.perf_counter() - start)
         with tempfile.TemporaryDirectory() as folder:
             results = oracle.run_worker(

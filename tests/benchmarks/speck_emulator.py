@@ -60,7 +60,7 @@ def random_events(plane: tuple[int, int, int], n: int) -> Array:
 
 def all_events(config: SpeckConfiguration, emulator: SpeckEmulator, host: Array) -> Array:
     """Every event that some core works off: the host's, each followed by what it causes."""
-    spikes = emulator.run([Stimulus(host, NO_MARKS)], log=frozenset(range(9)), threads=1).spikes[0]
+    spikes = emulator.prepare([Stimulus(host, NO_MARKS)], log=frozenset(range(9))).run(1).spikes[0]
     parts, causes = [host], [np.arange(host.size)]
     for number, core in enumerate(config.cnn_layers):
         size = core.dimensions.output_shape.size
@@ -143,14 +143,14 @@ def main() -> None:
     host = arrays.pack(0, *drawn.T)
     emulator = SpeckEmulator(config)
     stimulus = Stimulus(host, NO_MARKS)
-    trace = emulator.run([stimulus], threads=1)
+    trace = emulator.prepare([stimulus]).run(1)
     updates = int(trace.counters["updates"].sum())
     plain = c_loop(config, all_events(config, emulator, host))
     if plain is not None and plain() != updates:
         sys.exit("the C loop does other additions than the emulator")
     ours, theirs = [], []
     for _ in range(REPEATS):
-        ours.append(timed(lambda: emulator.run([stimulus], threads=1)))
+        ours.append(timed(lambda: emulator.prepare([stimulus]).run(1)))
         if plain is not None:
             theirs.append(timed(plain))
     table = Table(title=f"repo_cnn_sinabs.nir, {EVENTS} uniformly random events, {updates / EVENTS:.0f} updates each, one thread")
@@ -169,7 +169,7 @@ def main() -> None:
         Console(stderr=True).print(f"skipped: no Python with sinabs at {SINABS}; name it in NIRHW_SINABS_PYTHON")
     else:
         few = Stimulus(host[:FRAMES], NO_MARKS)
-        own = FRAMES / statistics.median(timed(lambda: emulator.run([few], threads=1)) for _ in range(REPEATS))
+        own = FRAMES / statistics.median(timed(lambda: emulator.prepare([few]).run(1)) for _ in range(REPEATS))
         table.add_row(
             "sinabs, one event a frame", "k events/s", f"{own / 1e3:.1f}", f"{frames / 1e3:.2f}", f"{own / frames:.1f}", "1"
         )

@@ -42,7 +42,7 @@ def main() -> None:
         table.add_column(column)
     first = None
     for order, seed in [(o, s) for o in ORDERS for s in (range(SEEDS) if o == "shuffled" else (0,))]:
-        trace = SpeckEmulator(model.config, order, seed).run(stimuli, log=frozenset({last}))
+        trace = SpeckEmulator(model.config, order, seed).prepare(stimuli, log=frozenset({last})).run()
         neurons = model.config.cnn_layers[last].dimensions.output_shape.feature_count
         counts = np.stack([np.bincount(spikes[:, 2], minlength=neurons) for spikes in trace.spikes])
         first = counts if first is None else first

@@ -106,14 +106,14 @@ def measure_events(scatter: Scatter) -> tuple[float, float, float]:
     emulator = Emulator(random_net())
     net = emulator.net
     silent = np.zeros((1, STEPS, 0), np.int64)
-    trace = emulator.run(silent, record={"spikes", "i"}, threads=1)
+    trace = emulator.prepare(silent, record={"spikes", "i"}).run(1)
     assert trace.spikes is not None
     assert trace.i is not None
     fired = [np.flatnonzero(row).astype(np.uint32) for row in trace.spikes[0]]
     ours, theirs = [], []
     for _ in range(ROUNDS):
         begin = time.perf_counter()
-        run = emulator.run(silent, record={"spikes"}, neurons=[0], threads=1)
+        run = emulator.prepare(silent, record={"spikes"}, neurons=[0]).run(1)
         ours.append(time.perf_counter() - begin)
         sums = np.zeros((STEPS, net.n_neurons), np.int32)
         begin = time.perf_counter()
@@ -134,7 +134,7 @@ def measure_braille() -> tuple[float, float]:
     seconds = []
     for _ in range(ROUNDS):
         begin = time.perf_counter()
-        run = emulator.run(spikes, record={"spikes"}, neurons=np.arange(50, 57), threads=1)
+        run = emulator.prepare(spikes, record={"spikes"}, neurons=np.arange(50, 57)).run(1)
         seconds.append(time.perf_counter() - begin)
     return steps / float(np.median(seconds)), float(run.n_spikes[0]) / steps
 

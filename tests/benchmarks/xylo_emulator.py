@@ -130,13 +130,13 @@ def measure(row: Row, oracle: Any) -> tuple[float, float, float]:
     """Return our steps/s, xylosim's, and hidden spikes a step."""
     emulator = XyloEmulator(row.config)
     counts = (np.random.default_rng(1).random((STEPS, row.config.n_inputs)) < row.rate).astype(np.int64)
-    trace = emulator.run(counts[None], record={"spikes"}, threads=1)
+    trace = emulator.prepare(counts[None], record={"spikes"}).run(1)
     ours: list[float] = []
     theirs: list[float] = []
     for _ in range(ROUNDS):
         for _ in range(REPEATS):
             start = time.perf_counter()
-            run = emulator.run(counts[None], threads=1)
+            run = emulator.prepare(counts[None]).run(1)
             ours.append(time.perf_counter() - start)
         job = {**oracle.job(row.config), **{f"counts{k}": counts for k in range(2)}}
         with tempfile.TemporaryDirectory() as folder:

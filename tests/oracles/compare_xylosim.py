@@ -34,8 +34,8 @@ def mismatches(case: Case, expected: Mapping[str, Array], k: int) -> tuple[list[
     emulator = XyloEmulator(case.config)
     state, wrong, traces = None, [], []
     for call, counts in enumerate(case.counts):
-        trace = emulator.run(counts[None], state=state, record={"spikes", "v", "i"})
-        counted = emulator.run(counts[None], state=state, record={"spikes", "v", "i"}, count=True)
+        trace = emulator.prepare(counts[None], state=state, record={"spikes", "v", "i"}).run()
+        counted = emulator.prepare(counts[None], state=state, record={"spikes", "v", "i"}, count=True).run()
         state = trace.state
         traces.append(counted)
         if any(not np.array_equal(getattr(trace, name), getattr(counted, name)) for name in STATES):

@@ -83,7 +83,7 @@ def test_equal_to_lava(tmp_path):
             for k, case in enumerate(chunks[number]):
                 names = [g.name for g in case.config.groups if g.model != "input"]
                 counts = {name: rows[None] for name, rows in case.counts.items()}
-                trace = Loihi2Emulator(case.config).run(counts, states=names)
+                trace = Loihi2Emulator(case.config).prepare(counts, states=names).run()
                 wrong = [
                     f"{name} {part}"
                     for name in names

@@ -91,7 +91,7 @@ def test_scripts_run_what_the_emulator_runs(tmp_path):
     results = random_loihi2.run_worker("script", jobs, tmp_path, timeout=200)
     for k, case in enumerate(drawn):
         names = [g.name for g in case.config.groups if g.model != "input"]
-        trace = Loihi2Emulator(case.config).run({name: rows[None] for name, rows in case.counts.items()}, states=names)
+        trace = Loihi2Emulator(case.config).prepare({name: rows[None] for name, rows in case.counts.items()}, states=names).run()
         with np.load(io.BytesIO(results[f"{k}/results"].tobytes())) as got:
             assert set(got) == {f"{name}.{part}" for name in names for part in ("spikes", "v")}
             for name in names:

@@ -107,7 +107,7 @@ def test_the_reader_of_lava_dl_runs_what_the_emulator_runs(tmp_path):
     results = random_loihi2.run_worker("netx", jobs, tmp_path, timeout=200)
     for k, (name, config) in enumerate(configs.items()):
         layers = [g.name for g in config.groups[1:]]
-        trace = Loihi2Emulator(config).run({"in": counts[name][None]}, states=layers)
+        trace = Loihi2Emulator(config).prepare({"in": counts[name][None]}, states=layers).run()
         for number, layer in enumerate(layers):
             np.testing.assert_array_equal(results[f"{k}/{number}/sent"], trace.sent[layer][0], err_msg=f"{name} {layer}")
             np.testing.assert_array_equal(results[f"{k}/{number}/v"], trace.v[layer][0], err_msg=f"{name} {layer}")

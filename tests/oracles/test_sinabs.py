@@ -84,7 +84,7 @@ def test_every_spike_and_every_final_state_is_the_same(compared: tuple[list[Case
     for k, (core, events) in enumerate(cases):
         emulator = SpeckEmulator(chip_of(core), "feature")
         stimulus = Stimulus(pack(0, *events.T), np.array([[N_EVENTS, 0]]), 1)
-        trace = emulator.run([stimulus], log=frozenset({0}), record=frozenset({0}))
+        trace = emulator.prepare([stimulus], log=frozenset({0}), record=frozenset({0})).run()
         size = core.dimensions.output_shape.size
         event, feature, y, x = results[f"{k}/spikes"].T
         expected = np.stack([event, (feature * size.y + y) * size.x + x], axis=1)

@@ -93,7 +93,7 @@ def test_our_emulator_runs_the_configuration_of_rockpool_as_its_simulator_does(
 ) -> None:
     result = mapped[quantizer]
     assert str(result["graph"]) == "from_nir"
-    trace = XyloEmulator(_configuration(result)).run(vowels.spikes)
+    trace = XyloEmulator(_configuration(result)).prepare(vowels.spikes).run()
     np.testing.assert_array_equal(trace.out_spikes.sum(axis=1), result["counts"])
     assert result["counts"].sum() > 10 * len(vowels.labels)
     accuracy = np.mean(result["counts"].argmax(axis=1) == vowels.labels)

@@ -48,7 +48,7 @@ def network(weight, *, group: Group | None = None, extra=(), **options) -> Loihi
 
 def run(config: Loihi2Configuration, counts, **options):
     names = [g.name for g in config.groups if g.model != "input"]
-    return Loihi2Emulator(config).run({"in": np.array(counts)[None]}, states=names, **options)
+    return Loihi2Emulator(config).prepare({"in": np.array(counts)[None]}, states=names, **options).run()
 
 
 def v_of(config: Loihi2Configuration, counts) -> list:
@@ -62,7 +62,7 @@ def test_equal_to_a_second_implementation_on_thousands_of_networks():
         expected = slow_model.run(case.config, {name: rows.tolist() for name, rows in case.counts.items()})
         names = [g.name for g in case.config.groups if g.model != "input"]
         emulator = Loihi2Emulator(case.config)
-        trace = emulator.run({name: rows[None] for name, rows in case.counts.items()}, states=names, threads=1)
+        trace = emulator.prepare({name: rows[None] for name, rows in case.counts.items()}, states=names).run(1)
         for name in names:
             for part in ("sent", "u", "v"):
                 np.testing.assert_array_equal(
@@ -159,7 +159,7 @@ def test_decay_rounds_towards_zero():
 def test_overflows_are_counted_by_sample():
     config = network([[254]], exponent=7, group=lif("a", du=-1, dv=0, threshold=131071))
     counts = np.stack([np.ones((8, 1), int), np.zeros((8, 1), int)])
-    trace = Loihi2Emulator(config).run({"in": counts}, states=["a"])
+    trace = Loihi2Emulator(config).prepare({"in": counts}, states=["a"]).run()
     u = trace.u["a"][:, :, 0]
     assert trace.wrapped_u.tolist() == [1, 0] and u[0].min() < 0 and not u[1].any()
 
@@ -224,10 +224,10 @@ def test_a_stream_may_be_cut_anywhere(seed, cuts):
     case = random_loihi2.random_case(seed, steps=30, only_lava=False, most=8)
     emulator, names = Loihi2Emulator(case.config), [g.name for g in case.config.groups if g.model != "input"]
     counts = case.counts["in"][None]
-    whole = emulator.run({"in": counts}, states=names)
+    whole = emulator.prepare({"in": counts}, states=names).run()
     state, pieces = None, []
     for first, last in zip([0, *sorted(cuts)], [*sorted(cuts), 30], strict=True):
-        pieces.append(emulator.run({"in": counts[:, first:last]}, state=state, states=names))
+        pieces.append(emulator.prepare({"in": counts[:, first:last]}, state=state, states=names).run())
         state = pieces[-1].state
     for part in ("sent", "u", "v"):
         for name in names:
@@ -242,11 +242,11 @@ def test_batches_and_threads_do_not_change_bits():
     names = [g.name for g in case.config.groups if g.model != "input"]
     counts = np.stack([np.roll(case.counts["in"], k, axis=0) for k in range(9)])
     emulator = Loihi2Emulator(case.config)
-    one = emulator.run({"in": counts}, states=names, threads=1)
-    many = emulator.run({"in": counts}, states=names, threads=3)
+    one = emulator.prepare({"in": counts}, states=names).run(1)
+    many = emulator.prepare({"in": counts}, states=names).run(3)
     for name in names:
         np.testing.assert_array_equal(one.v[name], many.v[name])
-        np.testing.assert_array_equal(one.v[name][4:5], emulator.run({"in": counts[4:5]}, states=names).v[name])
+        np.testing.assert_array_equal(one.v[name][4:5], emulator.prepare({"in": counts[4:5]}, states=names).run().v[name])
 
 
 def test_a_convolution_wraps_at_24_bits():
@@ -262,7 +262,7 @@ def test_a_convolution_wraps_at_24_bits():
 
 @pytest.mark.parametrize("shape", [(0, 3, 1), (2, 0, 1)])
 def test_empty_batches_and_runs(shape):
-    assert Loihi2Emulator(network([[10]])).run({"in": np.zeros(shape, int)}, states=["a"]).v["a"].shape == shape
+    assert Loihi2Emulator(network([[10]])).prepare({"in": np.zeros(shape, int)}, states=["a"]).run().v["a"].shape == shape
 
 
 def test_unsuitable_inputs_are_refused():
@@ -275,11 +275,11 @@ def test_unsuitable_inputs_are_refused():
         ({"in": np.full((1, 3, 1), 1 << 40)}, "NIRHW-E051"),
     ):
         with pytest.raises(InputError, match=code):
-            emulator.run(counts)
+            emulator.prepare(counts).run()
     with pytest.raises(InputError, match="NIRHW-E052"):
-        emulator.run({"in": good}, states=["b"])
+        emulator.prepare({"in": good}, states=["b"]).run()
     with pytest.raises(InputError, match="NIRHW-E053"):
-        emulator.run({"in": good}, state=emulator.run({"in": np.zeros((2, 1, 1), int)}).state)
+        emulator.prepare({"in": good}, state=emulator.run({"in": np.zeros((2, 1, 1), int)}).state).run()
 
 
 def test_broken_configurations_are_refused_before_anything_runs():

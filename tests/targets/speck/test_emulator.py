@@ -34,7 +34,7 @@ def neuron_of(config: SpeckConfiguration, core: int, feature: int, y: int, x: in
 def states_of(emulator: SpeckEmulator, trace: SpeckTrace) -> SpeckTrace:
     """A run without events that records all states once."""
     one = Stimulus(np.zeros(0, np.int64), np.array([[0, 0]], np.int64), 1)
-    return emulator.run([one] * trace.state.v.shape[0], trace.state, record=frozenset(range(9)))
+    return emulator.prepare([one] * trace.state.v.shape[0], trace.state, record=frozenset(range(9))).run()
 
 
 @pytest.mark.parametrize("seed", range(120))
@@ -50,7 +50,7 @@ def test_a_dense_second_implementation_agrees_in_every_spike_state_and_count(see
         dense.feed(0, channel, y, x)
     dense.tick()
     emulator = SpeckEmulator(config, order)
-    trace = emulator.run([stimulus_of(events, ticks)], log=frozenset(range(9)))
+    trace = emulator.prepare([stimulus_of(events, ticks)], log=frozenset(range(9))).run()
     # the emulator emits an event's spikes before what follows from them, like the dense one
     expected = [(n, core, neuron_of(config, core, f, y, x)) for n, core, f, y, x in dense.spikes]
     assert list(map(tuple, trace.spikes[0].tolist())) == expected
@@ -76,7 +76,7 @@ def test_the_random_chips_reach_everything_that_is_compared() -> None:
     assert sum(len(set(layers)) < len(layers) for layers in heard) > 20  # merges
     totals = dict.fromkeys(("bounded", "overflows", "outside"), 0)
     for seed, chip in enumerate(chips):
-        trace = SpeckEmulator(chip).run([stimulus_of(events_for(chip, 60, seed, spill=1), [0, 13])])
+        trace = SpeckEmulator(chip).prepare([stimulus_of(events_for(chip, 60, seed, spill=1), [0, 13])]).run()
         for name in totals:
             totals[name] += int(trace.counters[name].sum())
     assert all(total > 50 for total in totals.values()), totals
@@ -88,7 +88,7 @@ def one_neuron(weight: int, threshold: int, **more: object) -> SpeckConfiguratio
 
 def run_pixel(config: SpeckConfiguration, n: int, ticks: list[int] | None = None) -> tuple[int, int, SpeckTrace]:
     emulator = SpeckEmulator(config)
-    trace = emulator.run([stimulus_of(np.zeros((n, 3), np.int64), ticks)])
+    trace = emulator.prepare([stimulus_of(np.zeros((n, 3), np.int64), ticks)]).run()
     return int(trace.counters["spikes"].sum()), int(states_of(emulator, trace).v[0][0, 0, 0]), trace
 
 
@@ -148,7 +148,7 @@ def split_and_merge() -> SpeckConfiguration:
 
 
 def test_each_spike_is_worked_off_to_the_end_before_the_next() -> None:
-    trace = SpeckEmulator(split_and_merge()).run([stimulus_of(np.zeros((1, 3), np.int64))], log=frozenset({1, 2}))
+    trace = SpeckEmulator(split_and_merge()).prepare([stimulus_of(np.zeros((1, 3), np.int64))], log=frozenset({1, 2})).run()
     # spike 0 of core 0: core 1, what core 1 makes of it in core 2, then core 2 directly; then spike 1 the same way
     assert trace.spikes[0][:, 1].tolist() == [1, 2, 2, 2, 2, 2, 2, 1, 2, 2, 2, 2, 2, 2]
     assert trace.counters["events"][0, :3].tolist() == [1, 2, 4]
@@ -161,7 +161,7 @@ def test_feature_shift_and_pooling_address_the_next_core() -> None:
     weights = np.array([1, 10, 100]).reshape(1, 3, 1, 1)
     target = core_of(weights, shape(3, 2, 2), threshold=1000)
     emulator = SpeckEmulator(chip_of(source, target))
-    trace = emulator.run([stimulus_of(np.array([(0, 3, 1), (0, 2, 0), (0, 0, 3)]))])
+    trace = emulator.prepare([stimulus_of(np.array([(0, 3, 1), (0, 2, 0), (0, 0, 3)]))]).run()
     assert states_of(emulator, trace).v[1][0, 0].reshape(2, 2).tolist() == [[0, 10], [20, 0]]
 
 
@@ -169,7 +169,7 @@ def busy_chip() -> SpeckConfiguration:
     return next(
         chip
         for chip in map(random_chip, range(120))
-        if SpeckEmulator(chip).run([stimulus_of(events_for(chip, 60, 0))]).counters["spikes"][0].astype(bool).sum() >= 3
+        if SpeckEmulator(chip).prepare([stimulus_of(events_for(chip, 60, 0))]).run().counters["spikes"][0].astype(bool).sum() >= 3
     )
 
 
@@ -178,13 +178,13 @@ def test_batch_threads_and_cuts_change_no_bit(order: str) -> None:
     config = busy_chip()
     emulator = SpeckEmulator(config, order, seed=3)
     samples = [events_for(config, n, n) for n in (40, 7, 25, 0, 33)]
-    together = emulator.run([stimulus_of(s) for s in samples], log=frozenset(range(9)), threads=3)
+    together = emulator.prepare([stimulus_of(s) for s in samples], log=frozenset(range(9))).run(3)
     for k, sample in enumerate(samples):
-        alone = emulator.run([stimulus_of(sample)], log=frozenset(range(9)), threads=1)
+        alone = emulator.prepare([stimulus_of(sample)], log=frozenset(range(9))).run(1)
         np.testing.assert_array_equal(alone.spikes[0], together.spikes[k])
         np.testing.assert_array_equal(alone.state.v[0], together.state.v[k])
-        first = emulator.run([stimulus_of(sample[:11])], log=frozenset(range(9)))
-        rest = emulator.run([stimulus_of(sample[11:])], first.state, log=frozenset(range(9)))
+        first = emulator.prepare([stimulus_of(sample[:11])], log=frozenset(range(9))).run()
+        rest = emulator.prepare([stimulus_of(sample[11:])], first.state, log=frozenset(range(9))).run()
         np.testing.assert_array_equal(rest.state.v[0], together.state.v[k])
         joined = np.concatenate([first.spikes[0][:, 1:], rest.spikes[0][:, 1:]])
         np.testing.assert_array_equal(joined, together.spikes[k][:, 1:])
@@ -199,7 +199,7 @@ def test_the_order_inside_an_event_changes_no_single_core() -> None:
             )
         )
         events = events_for(alone, 50, seed)
-        runs = [SpeckEmulator(alone, order, seed=1).run([stimulus_of(events)], log=frozenset({0})) for order in ORDERS]
+        runs = [SpeckEmulator(alone, order, seed=1).prepare([stimulus_of(events)], log=frozenset({0})).run() for order in ORDERS]
         for other in runs[1:]:
             np.testing.assert_array_equal(other.state.v, runs[0].state.v)
             assert sorted(map(tuple, other.spikes[0].tolist())) == sorted(map(tuple, runs[0].spikes[0].tolist()))
@@ -211,7 +211,7 @@ def test_a_shuffled_order_follows_its_seed() -> None:
     stimulus = stimulus_of(np.zeros((2, 3), np.int64))
 
     def features(seed: int) -> list[int]:
-        return SpeckEmulator(config, "shuffled", seed).run([stimulus], log=frozenset({0})).spikes[0][:, 2].tolist()
+        return SpeckEmulator(config, "shuffled", seed).prepare([stimulus], log=frozenset({0})).run().spikes[0][:, 2].tolist()
 
     assert features(1) == features(1)
     assert features(1) != features(2)
@@ -222,6 +222,6 @@ def test_a_shuffled_order_follows_its_seed() -> None:
 def test_a_core_without_neurons_in_reach_takes_the_event() -> None:
     # stride 8 with a kernel of 3: most pixels fall between two neurons
     config = chip_of(core_of(np.full((1, 1, 3, 3), 100), shape(1, 20, 20), stride=(8, 8), threshold=100))
-    trace = SpeckEmulator(config).run([stimulus_of(np.array([(0, 5, 5), (0, 2, 2), (0, 8, 7)]))])
+    trace = SpeckEmulator(config).prepare([stimulus_of(np.array([(0, 5, 5), (0, 2, 2), (0, 8, 7)]))]).run()
     assert trace.counters["updates"][0, 0] == 1
     assert trace.counters["events"][0, 0] == 3

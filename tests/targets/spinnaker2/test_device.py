@@ -132,5 +132,5 @@ def test_multiply_add_is_an_option_of_the_device():
     flat = np.concatenate([given["second"], given["first"]], axis=2)
     for fused in (False, True):
         run = SpiNNaker2Device(config, {**IO_MAP, "fused": fused}).prepare(given, {"b": "b"}).run()
-        trace = Emulator(config, fused=fused).run(flat, record={"v"}, neurons=[14, 15])
+        trace = Emulator(config, fused=fused).prepare(flat, record={"v"}, neurons=[14, 15]).run()
         assert run.states["b"]["v"].tobytes() == trace.v.tobytes()

@@ -35,7 +35,7 @@ def raster(config: SpiNNaker2Configuration, seed: int, samples: int = 1, steps: 
 
 def mismatches(config: SpiNNaker2Configuration, spikes, fused: bool) -> list[str]:
     """Compare every spike, membrane and current of one sample with the slow model."""
-    trace = Emulator(config, fused=fused).run(spikes[None], record=ALL)
+    trace = Emulator(config, fused=fused).prepare(spikes[None], record=ALL).run()
     elements = slow_elements(config, spikes, fused)
     slow_model.run(elements, len(spikes))
     wrong, first = [], 0
@@ -58,7 +58,7 @@ def test_equals_the_slow_model_in_every_bit(chunk):
         config = random_configuration(seed)
         spikes = raster(config, seed)[0]
         assert mismatches(config, spikes, fused=bool(seed % 2)) == [], f"seed {seed}"
-        trace = Emulator(config).run(spikes[None], record={"spikes"})
+        trace = Emulator(config).prepare(spikes[None], record={"spikes"}).run()
         for part, first in zip(config.slices, config.starts, strict=False):
             fires = bool(trace.spikes[0, :, first : first + part.size].any())
             covered[part.application] += fires
@@ -75,12 +75,12 @@ def test_a_stream_may_be_cut_anywhere_and_batched_in_any_way(fused):
         config = random_configuration(seed)
         spikes = raster(config, seed, samples=7, steps=33)
         emulator = Emulator(config, fused=fused)
-        whole = emulator.run(spikes, record=ALL, threads=1)
-        parted = emulator.run(spikes, record=ALL, threads=3)
-        alone = [emulator.run(spikes[k : k + 1], record=ALL) for k in range(7)]
+        whole = emulator.prepare(spikes, record=ALL).run(1)
+        parted = emulator.prepare(spikes, record=ALL).run(3)
+        alone = [emulator.prepare(spikes[k : k + 1], record=ALL).run() for k in range(7)]
         state, pieces = None, []
         for first, last in ((0, 1), (1, 10), (10, 10), (10, 33)):
-            pieces.append(emulator.run(spikes[:, first:last], state, ALL))
+            pieces.append(emulator.prepare(spikes[:, first:last], state, ALL).run())
             state = pieces[-1].state
         for name in ALL:
             want = getattr(whole, name).tobytes()
@@ -94,9 +94,9 @@ def test_a_stream_may_be_cut_anywhere_and_batched_in_any_way(fused):
 def test_recording_some_neurons_gives_their_columns():
     config = random_configuration(5)
     spikes = raster(config, 5)
-    everything = Emulator(config).run(spikes, record=ALL)
+    everything = Emulator(config).prepare(spikes, record=ALL).run()
     wanted = np.array([everything.v.shape[2] - 1, 0, 2])
-    some = Emulator(config).run(spikes, record=ALL, neurons=wanted)
+    some = Emulator(config).prepare(spikes, record=ALL, neurons=wanted).run()
     for name in ALL:
         assert np.array_equal(getattr(some, name), getattr(everything, name)[:, :, wanted])
 
@@ -115,7 +115,7 @@ def run_one(target: Slice, steps: list[int], length: int = 12, **options):
     config = SpiNNaker2Configuration((Slice("in", 0, 1, SPIKE_LIST), target))
     spikes = np.zeros((1, length, 1), np.int64)
     spikes[0, steps] = 1
-    return Emulator(config, **options).run(spikes, record=ALL, neurons=[1])
+    return Emulator(config, **options).prepare(spikes, record=ALL, neurons=[1]).run()
 
 
 @pytest.mark.parametrize("delay", range(8))
@@ -150,7 +150,7 @@ def test_currents_decay_apart_by_sign():
     )
     spikes = np.zeros((1, 4, 2), np.int64)
     spikes[0, 0] = 1
-    trace = Emulator(config).run(spikes, record=ALL, neurons=[2])
+    trace = Emulator(config).prepare(spikes, record=ALL, neurons=[2]).run()
     assert trace.i[0, :, 0].tolist() == [0, 0, 32 - 16, 16 - 4]
     assert trace.v[0, :, 0].tolist() == trace.i[0, :, 0].tolist()
     assert not trace.spikes.any()
@@ -163,9 +163,9 @@ def test_a_fused_multiply_add_rounds_once():
     config = SpiNNaker2Configuration((Slice("in", 0, 1, SPIKE_LIST), target))
     for fused, want in ((False, 2.0**-11), (True, 2.0**-11 + 2.0**-24)):
         emulator = Emulator(config, fused=fused)
-        start = emulator.run(np.ones((1, 1, 1), np.int64)).state
+        start = emulator.prepare(np.ones((1, 1, 1), np.int64)).run().state
         start.v[0, 1] = alpha
-        trace = emulator.run(np.zeros((1, 1, 1), np.int64), start, {"v"})
+        trace = emulator.prepare(np.zeros((1, 1, 1), np.int64), start, {"v"}).run()
         assert trace.v[0, 0, 1] == want
 
 
@@ -181,7 +181,7 @@ def test_a_convolution_pools_pads_and_strides():
         if place // 4 < 4:  # the fifth row fills no window
             pooled[1 + place // 8, 1 + place % 4 // 2] = 1
         want = [(pooled[y : y + 2, x : x + 2] * kernel[0, 0]).sum() for y in range(2) for x in range(2)]
-        assert Emulator(config).run(spikes, record={"v"}).v[0, 1, 20:].tolist() == want
+        assert Emulator(config).prepare(spikes, record={"v"}).run().v[0, 1, 20:].tolist() == want
 
 
 def config_of(*slices: Slice) -> SpiNNaker2Configuration:
@@ -232,14 +232,14 @@ def test_refuses_sums_that_float32_cannot_count():
 @pytest.mark.parametrize(
     ("code", "call"),
     [
-        ("NIRHW-E050", lambda e: e.run(np.zeros((1, 3, 5), int))),
-        ("NIRHW-E050", lambda e: e.run(np.zeros((3, 2), int))),
-        ("NIRHW-E051", lambda e: e.run(np.full((1, 3, 2), 2))),
-        ("NIRHW-E051", lambda e: e.run(np.full((1, 3, 2), -1))),
-        ("NIRHW-E051", lambda e: e.run(np.zeros((1, 3, 2)))),
-        ("NIRHW-E052", lambda e: e.run(np.zeros((1, 3, 2), int), record={"w"})),
-        ("NIRHW-E052", lambda e: e.run(np.zeros((1, 3, 2), int), neurons=[3])),
-        ("NIRHW-E053", lambda e: e.run(np.zeros((1, 3, 2), int), e.run(np.zeros((2, 3, 2), int)).state)),
+        ("NIRHW-E050", lambda e: e.prepare(np.zeros((1, 3, 5), int))),
+        ("NIRHW-E050", lambda e: e.prepare(np.zeros((3, 2), int))),
+        ("NIRHW-E051", lambda e: e.prepare(np.full((1, 3, 2), 2))),
+        ("NIRHW-E051", lambda e: e.prepare(np.full((1, 3, 2), -1))),
+        ("NIRHW-E051", lambda e: e.prepare(np.zeros((1, 3, 2)))),
+        ("NIRHW-E052", lambda e: e.prepare(np.zeros((1, 3, 2), int), record={"w"})),
+        ("NIRHW-E052", lambda e: e.prepare(np.zeros((1, 3, 2), int), neurons=[3])),
+        ("NIRHW-E053", lambda e: e.prepare(np.zeros((1, 3, 2), int), e.prepare(np.zeros((2, 3, 2), int)).run().state)),
     ],
 )
 def test_bad_input_has_a_code(code, call):
@@ -256,5 +256,5 @@ def test_a_configuration_survives_dict_and_json():
         for again in (SpiNNaker2Configuration.from_dict(config.to_dict()), SpiNNaker2Configuration.from_json(text)):
             assert again.to_json() == text
             assert again.routing == config.routing
-            want, got = (Emulator(c).run(spikes, record=ALL) for c in (config, again))
+            want, got = (Emulator(c).prepare(spikes, record=ALL).run() for c in (config, again))
             assert got.v.tobytes() == want.v.tobytes()

@@ -57,7 +57,7 @@ def test_hidden_layer_equals_the_board_in_every_cell(zoo, shared, slices, fused)
     config = braille(zoo("repo_braille_noDelay_bias_zero"), slices)
     spikes = np.load(shared / "data" / "braille_test0_input.npy")
     board = np.load(shared / "data" / "spinnaker2_board_braille_zero.npy")
-    trace = Emulator(config, fused=fused).run(spikes[None], record={"spikes"}, neurons=np.arange(12, 50))
+    trace = Emulator(config, fused=fused).prepare(spikes[None], record={"spikes"}, neurons=np.arange(12, 50)).run()
     assert board.size == 9728
     assert int((trace.spikes[0] != board).sum()) == 0
 
@@ -78,7 +78,7 @@ def test_the_board_tells_the_semantics_apart(zoo, shared):
     board = np.load(shared / "data" / "spinnaker2_board_braille_zero.npy")
 
     def wrong(changed: SpiNNaker2Configuration, given=spikes) -> int:
-        trace = Emulator(changed).run(given[None], record={"spikes"}, neurons=np.arange(12, 50))
+        trace = Emulator(changed).prepare(given[None], record={"spikes"}, neurons=np.arange(12, 50)).run()
         return int((trace.spikes[0] != board).sum())
 
     source, hidden = config.slices

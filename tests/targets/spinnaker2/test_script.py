@@ -91,7 +91,7 @@ def test_script_gives_the_emulators_spikes_and_voltages(seed, tmp_path, board, m
     start(write_script(model, tmp_path, spikes), monkeypatch)
     results = read(tmp_path / "results.npz")
     flat = np.concatenate(list(spikes.values()) if isinstance(spikes, dict) else [spikes], axis=2)
-    trace = Emulator(config).run(flat, record={"spikes", "v"})
+    trace = Emulator(config).prepare(flat, record={"spikes", "v"}).run()
     names = results.pop("names").tolist()
     assert names == sorted({s.population for s in config.slices if s.record})
     compared = 0
@@ -161,7 +161,7 @@ def test_every_population_of_the_runs_had_something_to_compare(tmp_path, board, 
         model = model_of(config)
         spikes = random_spikes(model, seed)
         flat = np.concatenate(list(spikes.values()) if isinstance(spikes, dict) else [spikes], axis=2)
-        trace = Emulator(config).run(flat, record={"spikes"})
+        trace = Emulator(config).prepare(flat, record={"spikes"}).run()
         recorded = np.repeat(["spikes" in s.record for s in config.slices], [s.size for s in config.slices])
         fired += bool(trace.spikes[:, :, recorded].any())
     assert fired >= 12

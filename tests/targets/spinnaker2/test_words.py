@@ -105,7 +105,7 @@ def test_words_are_no_larger_than_their_field_and_counted_in_memory() -> None:
 def test_the_emulator_equals_the_slow_model() -> None:
     model = compiled(4)
     spikes = b.spikes(60, 10, rate=0.3)
-    trace = Emulator(model.config).run(spikes[None], record={"spikes", "v"})
+    trace = Emulator(model.config).prepare(spikes[None], record={"spikes", "v"}).run()
     elements = slow_elements(model.config, spikes)
     slow_model.run(elements, 60)
     assert trace.spikes is not None and trace.v is not None and trace.spikes.any()

@@ -88,7 +88,7 @@ def test_driven_neurons_emit_one_spike_and_nothing_else_changes(seed: int) -> No
     assert set(held) == set(np.argsort(bursts)[-count:])
     counts = (random.random((120, 4)) < 0.4).astype(np.int64)
     run = device.prepare({"in": counts[None]}, {"hid": "hid"}).run(1)
-    trace = XyloEmulator(config).run(counts[None], count=True)
+    trace = XyloEmulator(config).prepare(counts[None], count=True).run()
     assert not trace.saturations_i.any()  # which the plain integers do not know
     hidden, outputs = capped(config, io_map["populations"]["hid"]["ids"], counts, held)
     spikes = run.states["hid"]["spikes"][0]

@@ -61,7 +61,7 @@ def network(
 
 def run(config, counts, **options):
     """Run one sample given as ``[time][channel]`` and record everything."""
-    return XyloEmulator(config).run(np.array([counts]), record=ALL, **options)
+    return XyloEmulator(config).prepare(np.array([counts]), record=ALL, **options).run()
 
 
 def busy_network(n_hidden=70, seed=3) -> XyloConfiguration:
@@ -194,13 +194,13 @@ def test_events_are_counted_for_every_synapse():
 def test_bits_do_not_depend_on_batch_threads_or_counting():
     emulator = XyloEmulator(busy_network())
     counts = np.random.default_rng(0).integers(0, 4, (7, 30, 4))
-    batch = emulator.run(counts, record=ALL)
+    batch = emulator.prepare(counts, record=ALL).run()
     assert batch.hidden_spikes.any()
     assert batch.out_spikes.any()
-    assert same(batch, emulator.run(counts, record=ALL, threads=1))
-    assert same(batch, emulator.run(counts, record=ALL, threads=5, count=True))
+    assert same(batch, emulator.prepare(counts, record=ALL).run(1))
+    assert same(batch, emulator.prepare(counts, record=ALL, count=True).run(5))
     for k in range(len(counts)):
-        alone = emulator.run(counts[k : k + 1], record=ALL)
+        alone = emulator.prepare(counts[k : k + 1], record=ALL).run()
         assert all(np.array_equal(getattr(batch, name)[k], getattr(alone, name)[0]) for name in TRACES)
 
 
@@ -209,7 +209,7 @@ def test_storing_rows_densely_or_singly_gives_the_same_bits(monkeypatch):
     traces = []
     for cost in (0.0, 1.0, 1e6):
         monkeypatch.setattr("nirhw.targets.xylo.flat._BLOCK_COST", cost)
-        traces.append(XyloEmulator(config).run(counts, record=ALL, count=True))
+        traces.append(XyloEmulator(config).prepare(counts, record=ALL, count=True).run())
     assert same(traces[0], traces[1])
     assert same(traces[0], traces[2])
     assert traces[0].events == traces[1].events == traces[2].events
@@ -223,10 +223,10 @@ EMULATOR = XyloEmulator(busy_network())
 @given(seed=st.integers(0, 1000), cuts=st.lists(st.integers(0, 40), max_size=3))
 def test_a_stream_may_be_cut_anywhere(seed, cuts):
     counts = np.random.default_rng(seed).integers(0, 3, (2, 40, 4))
-    whole = EMULATOR.run(counts, record=ALL)
+    whole = EMULATOR.prepare(counts, record=ALL).run()
     state, pieces = None, []
     for first, last in zip([0, *sorted(cuts)], [*sorted(cuts), 40], strict=True):
-        piece = EMULATOR.run(counts[:, first:last], state=state, record=ALL)
+        piece = EMULATOR.prepare(counts[:, first:last], state=state, record=ALL).run()
         state = piece.state
         pieces.append(piece)
     for name in TRACES:
@@ -244,14 +244,14 @@ def test_counting_changes_no_bits_where_neurons_fire_in_order():
 @pytest.mark.parametrize("record", [{"spikes"}, {"v"}, {"i"}, {"v", "i"}, {"spikes", "i"}])
 def test_a_recording_does_not_depend_on_what_else_is_recorded(record):
     counts = np.random.default_rng(1).integers(0, 4, (2, 20, 4))
-    everything, part = EMULATOR.run(counts, record=ALL), EMULATOR.run(counts, record=record)
+    everything, part = EMULATOR.prepare(counts, record=ALL).run(), EMULATOR.prepare(counts, record=record).run()
     names = [name for name in TRACES if name == "out_spikes" or (name.split("_")[-1] if "hidden" in name else name[0]) in record]
     assert same(part, everything, names)
     assert same(part.state, everything.state, STATES)
 
 
 def test_what_is_not_recorded_is_none():
-    trace = XyloEmulator(network([[10]])).run(np.ones((1, 3, 1), bool))
+    trace = XyloEmulator(network([[10]])).prepare(np.ones((1, 3, 1), bool)).run()
     assert trace.out_spikes.shape == (1, 3, 1)
     assert all(getattr(trace, name) is None for name in TRACES[1:])
     assert trace.events is None
@@ -259,7 +259,7 @@ def test_what_is_not_recorded_is_none():
 
 @pytest.mark.parametrize("shape", [(0, 3, 1), (2, 0, 1)])
 def test_empty_batches_and_runs(shape):
-    assert XyloEmulator(network([[10]])).run(np.zeros(shape, int), record=ALL).v.shape == shape
+    assert XyloEmulator(network([[10]])).prepare(np.zeros(shape, int), record=ALL).run().v.shape == shape
 
 
 @pytest.mark.parametrize(
@@ -273,17 +273,17 @@ def test_empty_batches_and_runs(shape):
 )
 def test_unsuitable_counts_are_refused(counts, code):
     with pytest.raises(InputError) as caught:
-        XyloEmulator(network([[10]])).run(counts)
+        XyloEmulator(network([[10]])).prepare(counts).run()
     assert caught.value.code == code
 
 
 def test_unsuitable_state_and_record_are_refused():
     emulator = XyloEmulator(network([[10]]))
-    state = emulator.run(np.zeros((2, 1, 1), int)).state
+    state = emulator.prepare(np.zeros((2, 1, 1), int)).run().state
     with pytest.raises(InputError, match="NIRHW-E053"):
-        emulator.run(np.zeros((1, 1, 1), int), state=state)
+        emulator.prepare(np.zeros((1, 1, 1), int), state=state).run()
     with pytest.raises(InputError, match="NIRHW-E052"):
-        emulator.run(np.zeros((1, 1, 1), int), record={"voltage"})
+        emulator.prepare(np.zeros((1, 1, 1), int), record={"voltage"}).run()
 
 
 def test_values_beyond_their_registers_are_refused():

@@ -217,7 +217,7 @@ def test_a_delay_is_so_many_rows(steps: int) -> None:
     wait = nir.Delay(np.full(10, 3 * b.DT))
     delayed = nirhw.compile(b.chain(6, 4, **nodes, d=wait, **rest), "xylo", **stretched(steps, gain="none"))
     x = later(b.spikes(200, 6, rate=0.4), steps)[None]
-    want, got = (XyloEmulator(m.config).run(x).out_spikes for m in (plain, delayed))
+    want, got = (XyloEmulator(m.config).prepare(x).run().out_spikes for m in (plain, delayed))
     assert want.sum() > 50
     shift = 3 * steps - 1  # the plain chip's hop takes a chip step, the delay holds one
     np.testing.assert_array_equal(got[:, shift:], want[:, :-shift])
