@@ -172,7 +172,7 @@ def _fit(
 
     # a conversion that is literally a vendor's has no knobs, and takes no trims
     trims = family.trims if candidates[False].knobs else ()
-    level2 = fit_to_record(recorded, halves, effort.seed, trims, alone=effort.level == SEARCHED)
+    level2 = fit_to_record(recorded, halves, trims, alone=effort.level == SEARCHED)
     context.activity, context.tuning = level2.activity, level2.tuning
     sections = {"recorded": level2.to_dict()}
     list_recorded(level2, meaning, context)
@@ -182,7 +182,7 @@ def _fit(
         def lower(tuning: Tuning) -> Emulated:
             return chosen.lowered(tuning, level2.activity)
 
-        level3 = calibrate(halves, chosen.knobs, trims, lower, effort.budget, effort.seed, progress)
+        level3 = calibrate(halves, chosen.knobs, trims, lower, effort.budget, progress)
         context.tuning, context.options = level3.tuning, _tuned_options(context.options, level3.tuning)
         list_calibration(level3, meaning, context)
         sections["calibration"] = level3.to_dict()

@@ -15,7 +15,7 @@ import numpy as np
 from nirhw.pipeline import TrimWay, Tuning
 
 from .evaluate import Lower, Trial
-from .halves import Halves, Verdict
+from .halves import Halves, Outcome
 from .hunt import Hunt, Watch
 from .knobs import Knob, defaults
 from .objective import Score
@@ -32,27 +32,19 @@ class Calibration:
     Attributes:
         tuning: the best candidate.
         knobs: the knobs that were searched.
-        by_labels: whether labels were the target; otherwise the float network's decisions.
-        evaluations, budget, seed: of the search.
+        evaluations, budget: of the search.
         interrupted: whether the user ended the search early.
-        search_before, search_after: scores on the search half, default and best.
-        verdict: the check half's, on the change from default to best.
+        outcome: of the change from default to best.
         sensitivity: by continuous knob, the largest drop of the share of hits on the search half when it is nudged.
-        samples: numbers of search and check samples.
     """
 
     tuning: Tuning
     knobs: tuple[Knob, ...]
-    by_labels: bool
     evaluations: int
     budget: int
-    seed: int
     interrupted: bool
-    search_before: Score
-    search_after: Score
-    verdict: Verdict
+    outcome: Outcome
     sensitivity: Mapping[str, float]
-    samples: tuple[int, int]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the section "calibration" of the report, JSON-ready."""
@@ -68,18 +60,10 @@ class Calibration:
             for k in self.knobs
         ]
         return {
-            "target": "labels" if self.by_labels else "decisions of the float network",
+            **self.outcome.to_dict(),
             "evaluations": self.evaluations,
             "budget": self.budget,
-            "seed": self.seed,
             "interrupted": self.interrupted,
-            "search_samples": self.samples[0],
-            "check_samples": self.samples[1],
-            "search_hits_before": self.search_before.hits,
-            "search_hits": self.search_after.hits,
-            "search_value_before": self.search_before.value,
-            "search_value": self.search_after.value,
-            **self.verdict.to_dict(),
             "knobs": turned,
             "trims": trim_rows(self.tuning),
             "sensitivity": dict(self.sensitivity),
@@ -92,18 +76,16 @@ def calibrate(
     trims: tuple[TrimWay, ...],
     lower: Lower,
     budget: int,
-    seed: int,
     watch: Watch | None = None,
 ) -> Calibration:
     """Search trims and knobs so that the emulated chip decides as the float network does, or as labels say.
 
     Args:
-        halves: calibration data, and the float network.
+        halves: calibration data, and the float network; their seed is the search's, too.
         knobs: what may be turned; none leaves the default, which is judged all the same.
         trims: what of neurons may be trimmed.
         lower: makes a candidate's emulator.
         budget: evaluations of candidates, the default included; the nudges that measure sensitivity come on top.
-        seed: of the search.
         watch: told how far the search is, after each batch of candidates.
 
     Returns:
@@ -116,21 +98,16 @@ def calibrate(
     start = Tuning(defaults(knobs))
     default = lower(start)  # raises why it cannot be lowered
     (score,) = trial.score_all([start])
-    hunt = Hunt(trial, knobs, trims, budget, seed, watch, start, score)
+    hunt = Hunt(trial, knobs, trims, budget, halves.seed, watch, start, score)
     hunt.run(halves.firing if trims and budget > 1 else None)
     return Calibration(
         tuning=hunt.best,
         knobs=knobs,
-        by_labels=halves.samples.labels is not None,
         evaluations=hunt.evaluations,
         budget=budget,
-        seed=seed,
         interrupted=hunt.interrupted,
-        search_before=score,
-        search_after=hunt.score,
-        verdict=halves.verdict(default, lower(hunt.best)),
+        outcome=halves.outcome((score, default), (hunt.score, lower(hunt.best))),
         sensitivity={} if hunt.interrupted else _sensitivity(trial, hunt.best, hunt.score, knobs),
-        samples=halves.sizes,
     )
 
 

@@ -14,6 +14,7 @@ from nirhw.pipeline import Context, Tuning
 
 if TYPE_CHECKING:
     from nirhw.calibration.driver import Calibration
+    from nirhw.calibration.halves import Outcome
     from nirhw.calibration.recorded import Recorded
 
 #: evaluations where the user names no budget
@@ -73,8 +74,8 @@ def list_recorded(found: Recorded, network: Network, context: Context) -> None:
     if done:
         nodes = tuple(node for p in network.populations.values() if p.rule != "input" for node in p.nodes)
         reason = f"by the activity on calibration spikes: {'; '.join(done)}"
-        context.deviations.append(Deviation("rounded", "fitted-to-record", nodes, reason, found.verdict.effect))
-        _doubt(found, nodes, context)
+        context.deviations.append(Deviation("rounded", "fitted-to-record", nodes, reason, found.outcome.effect))
+        _doubt(found.outcome, nodes, context)
 
 
 def trims_phrase(tuning: Tuning) -> str:
@@ -89,11 +90,9 @@ def list_calibration(found: Calibration, network: Network, context: Context) -> 
         turned.append(trims_phrase(found.tuning))
     nodes = tuple(node for p in network.populations.values() if p.rule != "input" for node in p.nodes)
     if turned:
-        context.deviations.append(
-            Deviation("rounded", "calibration", nodes, f"turned by calibration: {', '.join(turned)}", found.verdict.effect)
-        )
-    if turned:
-        _doubt(found, nodes, context)
+        reason = f"turned by calibration: {', '.join(turned)}"
+        context.deviations.append(Deviation("rounded", "calibration", nodes, reason, found.outcome.effect))
+        _doubt(found.outcome, nodes, context)
     shaky = {n: lost for n, lost in found.sensitivity.items() if lost > ILL_CONDITIONED}
     if shaky:
         worst = max(shaky, key=lambda n: shaky[n])
@@ -107,13 +106,12 @@ def list_calibration(found: Calibration, network: Network, context: Context) -> 
         )
 
 
-def _doubt(found: Calibration | Recorded, nodes: tuple[str, ...], context: Context) -> None:
+def _doubt(found: Outcome, nodes: tuple[str, ...], context: Context) -> None:
     """Warn where agreement fell on the check half."""
-    change = found.verdict.gain
-    if change < -DOUBT * found.verdict.gain_error:
+    if found.gain < -DOUBT * found.gain_error:
         context.warn(
             "NIRHW-W013",
-            f"agreement fell by {-change:.1%} on the samples that were not searched",
+            f"agreement fell by {-found.gain:.1%} on the samples that were not searched",
             nodes,
             f"{found.samples[0]} samples were searched, {found.samples[1]} judge the result",
             "give more calibration samples, or compile without calibration",

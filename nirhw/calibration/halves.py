@@ -15,7 +15,7 @@ from nirhw.operators import Array
 from nirhw.reference import run_reference
 
 from .evaluate import Emulated, emulate_all
-from .objective import Objective, evidence_of
+from .objective import Objective, Score, evidence_of
 from .samples import CHUNK, Samples, halve
 from .trim import Firing
 
@@ -38,41 +38,58 @@ class Check:
         return float(np.mean([s.value for s in self.agreement.values()]))
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """The check half's word on a change.
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What a change does on both halves.
 
     Attributes:
-        before, after: shares without and with it.
-        float_accuracy: of the float network, by output, where labels were given.
-        gain_error: standard error of the change of agreement, mean over outputs, from paired samples.
+        search_before, search_after: scores on the search half, without and with it.
+        check_before, check_after: shares on the check half, likewise.
+        float_accuracy: of the float network on the check half, by output, where labels were given.
+        gain_error: standard error of the change of agreement on the check half, mean over outputs, from paired samples.
+        by_labels: whether labels were the target; otherwise the float network's decisions.
+        samples: numbers of search and check samples.
+        seed: of the split.
     """
 
-    before: Check
-    after: Check
+    search_before: Score
+    search_after: Score
+    check_before: Check
+    check_after: Check
     float_accuracy: Mapping[str, Share]
     gain_error: float
+    by_labels: bool
+    samples: tuple[int, int]
+    seed: int
 
     @property
     def gain(self) -> float:
-        """Change of the mean agreement."""
-        return self.after.mean_agreement - self.before.mean_agreement
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the entries of the report, JSON-ready."""
-        return {
-            "check_before": asdict(self.before),
-            "check": asdict(self.after),
-            "float_accuracy": {n: asdict(s) for n, s in self.float_accuracy.items()},
-            "error_of_change": self.gain_error,
-        }
+        """Change of the mean agreement on the check half."""
+        return self.check_after.mean_agreement - self.check_before.mean_agreement
 
     @property
     def effect(self) -> dict[str, float]:
         """What the ledger books: mean agreement before and after the change, and the standard error of its difference."""
         return {
-            "agreement_before": self.before.mean_agreement,
-            "agreement": self.after.mean_agreement,
+            "agreement_before": self.check_before.mean_agreement,
+            "agreement": self.check_after.mean_agreement,
+            "error_of_change": self.gain_error,
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the entries of the report, JSON-ready."""
+        return {
+            "target": "labels" if self.by_labels else "decisions of the float network",
+            "seed": self.seed,
+            "search_samples": self.samples[0],
+            "check_samples": self.samples[1],
+            "search_hits_before": self.search_before.hits,
+            "search_hits": self.search_after.hits,
+            "search_value_before": self.search_before.value,
+            "search_value": self.search_after.value,
+            "check_before": asdict(self.check_before),
+            "check": asdict(self.check_after),
+            "float_accuracy": {n: asdict(s) for n, s in self.float_accuracy.items()},
             "error_of_change": self.gain_error,
         }
 
@@ -86,6 +103,7 @@ class Halves:
         samples: all of them.
         reference: evidence of the float network by output, ``[sample, class]``.
         chosen, held: indices of the search half and of the check half.
+        seed: of the split.
     """
 
     network: Network
@@ -93,6 +111,7 @@ class Halves:
     reference: Mapping[str, Array]
     chosen: Ints
     held: Ints
+    seed: int
 
     @classmethod
     def of(cls, network: Network, samples: Samples, seed: int) -> Halves:
@@ -100,12 +119,7 @@ class Halves:
         reference = _reference_evidence(network, samples)
         decided = np.stack([e.argmax(axis=1) for e in reference.values()])
         joint = np.unique(decided, axis=1, return_inverse=True)[1]  # one class for each combination of decisions
-        return cls(network, samples, reference, *halve(np.asarray(joint, dtype=np.int64).reshape(-1), seed))
-
-    @property
-    def sizes(self) -> tuple[int, int]:
-        """Numbers of search and check samples."""
-        return self.chosen.size, self.held.size
+        return cls(network, samples, reference, *halve(np.asarray(joint, dtype=np.int64).reshape(-1), seed), seed)
 
     @cached_property
     def searched(self) -> Samples:
@@ -122,18 +136,23 @@ class Halves:
         """How the float network fires on the search half."""
         return Firing.of(self.network, self.searched, CHUNK)
 
-    def verdict(self, old: Emulated, new: Emulated) -> Verdict:
-        """Return the check half's word on a change from one configuration to another."""
+    def outcome(self, before: tuple[Score, Emulated], after: tuple[Score, Emulated]) -> Outcome:
+        """Return what a change from one configuration to another does, both given with their scores on the search half."""
         held = self.samples.picked(self.held)
         wanted = {n: e[self.held].argmax(axis=1) for n, e in self.reference.items()}
-        seen = [s for s in emulate_all([old, new], held, self.network) if s is not None]
-        before, after = ({n: e.argmax(axis=1) for n, e in s.evidence.items()} for s in seen)
-        change = np.mean([(after[n] == wanted[n]).astype(float) - (before[n] == wanted[n]) for n in wanted], axis=0)
-        return Verdict(
-            _check(before, wanted, held.labels),
-            _check(after, wanted, held.labels),
-            _check(wanted, wanted, held.labels).accuracy,
-            float(change.std() / np.sqrt(change.size)),
+        seen = [s for s in emulate_all([before[1], after[1]], held, self.network) if s is not None]
+        old, new = ({n: e.argmax(axis=1) for n, e in s.evidence.items()} for s in seen)
+        change = np.mean([(new[n] == wanted[n]).astype(float) - (old[n] == wanted[n]) for n in wanted], axis=0)
+        return Outcome(
+            search_before=before[0],
+            search_after=after[0],
+            check_before=_check(old, wanted, held.labels),
+            check_after=_check(new, wanted, held.labels),
+            float_accuracy=_check(wanted, wanted, held.labels).accuracy,
+            gain_error=float(change.std() / np.sqrt(change.size)),
+            by_labels=held.labels is not None,
+            samples=(self.chosen.size, self.held.size),
+            seed=self.seed,
         )
 
 

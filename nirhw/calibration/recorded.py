@@ -16,7 +16,7 @@ from nirhw.pipeline import TrimWay, Tuning
 
 from .activity import Activity
 from .evaluate import Emulated, emulate_all
-from .halves import Halves, Verdict
+from .halves import Halves, Outcome
 from .objective import Score
 from .trim import Observed, following, trim, trim_rows
 
@@ -46,42 +46,25 @@ class Recorded:
         activity: what weights are rounded for; None where rounding each to the nearest did better.
         tuning: trims, where they helped.
         rates: firing rates of all spiking populations.
-        search_before, search_after: scores on the search half of the default and of the result.
-        verdict: the check half's, on the change from the default to this.
-        by_labels: whether labels were the target.
-        samples: numbers of search and check samples.
-        seed: of the split.
+        outcome: of the change from the default to this.
     """
 
     activity: Activity | None
     tuning: Tuning
     rates: tuple[RateFit, ...]
-    search_before: Score
-    search_after: Score
-    verdict: Verdict
-    by_labels: bool
-    samples: tuple[int, int]
-    seed: int
+    outcome: Outcome
 
     def to_dict(self) -> dict[str, Any]:
         """Return the section "recorded" of the report, JSON-ready."""
         return {
-            "target": "labels" if self.by_labels else "decisions of the float network",
+            **self.outcome.to_dict(),
             "compensated": self.activity is not None,
             "rates": [asdict(r) for r in self.rates],
             "trims": trim_rows(self.tuning),
-            "search_samples": self.samples[0],
-            "check_samples": self.samples[1],
-            "search_hits_before": self.search_before.hits,
-            "search_hits": self.search_after.hits,
-            "search_value_before": self.search_before.value,
-            "search_value": self.search_after.value,
-            **self.verdict.to_dict(),
-            "seed": self.seed,
         }
 
 
-def fit_to_record(lower: LowerRecorded, halves: Halves, seed: int, trims: tuple[TrimWay, ...], alone: bool) -> Recorded:
+def fit_to_record(lower: LowerRecorded, halves: Halves, trims: tuple[TrimWay, ...], alone: bool) -> Recorded:
     """Return how weights and trims fit the activity that the float network shows on the search half.
 
     Weights are rounded for the activity, which always lowers the error of the drive, unless the decisions say clearly that this
@@ -91,7 +74,6 @@ def fit_to_record(lower: LowerRecorded, halves: Halves, seed: int, trims: tuple[
     Args:
         lower: makes the emulator of a candidate.
         halves: calibration data, and the float network.
-        seed: for the report.
         trims: what of neurons may be trimmed.
         alone: whether no search follows, which finds trims of its own.
 
@@ -116,12 +98,7 @@ def fit_to_record(lower: LowerRecorded, halves: Halves, seed: int, trims: tuple[
         best.activity,
         best.tuning,
         tuple(bench.rate_fits(plain, best)),
-        plain.score,
-        best.score,
-        halves.verdict(plain.emulated, best.emulated),
-        searched.labels is not None,
-        halves.sizes,
-        seed,
+        halves.outcome((plain.score, plain.emulated), (best.score, best.emulated)),
     )
 
 

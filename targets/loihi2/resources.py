@@ -10,6 +10,7 @@ import numpy as np
 
 from nirhw.hardware import Hardware
 from nirhw.limits import usage_row
+from nirhw.operators import entries
 
 from .config import LAVA_MODELS, Group, Loihi2Configuration, Synapses
 from .options import Loihi2Record
@@ -95,8 +96,8 @@ def _cores(config: Loihi2Configuration, hardware: Hardware) -> list[dict[str, An
 def _table(syn: Synapses, groups: Mapping[str, Group]) -> tuple[Any, Any]:
     """Return source and target of every synapse whose weight acts; targets ascending."""
     if syn.kernel is not None:
-        matrix = syn.kernel.matrix()
-        return matrix.indices, np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+        post, pre, _ = entries(syn.kernel.matrix())
+        return pre, post
     pre = np.repeat(np.arange(groups[syn.source].size), np.diff(syn.start))
     order = np.argsort(syn.post, kind="stable")
     return pre[order], syn.post[order]

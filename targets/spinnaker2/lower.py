@@ -9,6 +9,7 @@ import numpy as np
 
 from nirhw.diagnostics import error
 from nirhw.network import Network, Population, Projection
+from nirhw.operators import entries
 from nirhw.pipeline import Context
 
 from .config import (
@@ -140,10 +141,9 @@ def _add_rows(
     parts = []
     for way in ways:
         assert way.quantized is not None  # the quantize stage set it
-        weight = way.quantized.weight.tocoo()
-        post, pre = weight.coords
-        by = {"all": np.zeros(weight.nnz, np.int64), "source": pre, "target": post}[way.delay_by]
-        words, synapse = split(weight.data, limit)
+        post, pre, weight = entries(way.quantized.weight)
+        by = {"all": np.zeros(weight.size, np.int64), "source": pre, "target": post}[way.delay_by]
+        words, synapse = split(weight, limit)
         parts.append((pre[synapse], post[synapse], words, (np.atleast_1d(way.delay)[by] - 1)[synapse]))
     pre, post, data, delay = (np.concatenate([p[k] for p in parts]).astype(np.int64) for k in range(4))
     if not pre.size:  # all weights are zero

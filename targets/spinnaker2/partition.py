@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from nirhw.diagnostics import Diagnostic, error_of
 from nirhw.hardware import Hardware
 from nirhw.network import Network, Population
+from nirhw.operators import entries
 from nirhw.pipeline import Context
 
 from .config import CONVOLUTION, DELAYED, SPIKE_LIST
@@ -126,11 +127,11 @@ class _Cutter:
             return
         if not ways:
             return
-        found = [(w.quantized.weight.tocoo(), rows[w.source]) for w in ways if w.quantized is not None]
+        found = [(*entries(w.quantized.weight), rows[w.source]) for w in ways if w.quantized is not None]
         limit = weight_limit(self.application, self.context)
-        words = words_of(np.concatenate([m.data for m, _ in found]), limit)
-        post = np.repeat(np.concatenate([m.coords[0] for m, _ in found]).astype(np.int64), words)
-        row = np.repeat(np.concatenate([m.coords[1].astype(np.int64) + first for m, first in found]), words)
+        words = words_of(np.concatenate([weight for _, _, weight, _ in found]), limit)
+        post = np.repeat(np.concatenate([post for post, _, _, _ in found]), words)
+        row = np.repeat(np.concatenate([pre + first for _, pre, _, first in found]), words)
         self.row = row[np.argsort(post, kind="stable")]
         np.cumsum(np.bincount(post, minlength=self.pop.size), out=self.indptr[1:])
 

@@ -17,7 +17,7 @@ from nirhw.diagnostics import error
 from nirhw.fits import TensorFit, tensor_fit
 from nirhw.network import Network, Population, Projection, Quantized
 from nirhw.numerics import Grid, least_error_scale, max_scale, percentile_scale
-from nirhw.operators import Array, frozen
+from nirhw.operators import Array, entries, frozen
 from nirhw.pipeline import Context
 
 from .compensate import Row, rounded_together
@@ -111,8 +111,8 @@ def _row(proj: Projection, pop: Population, context: Context) -> Row:
         post = np.broadcast_to(np.arange(shape[1])[:, None, None] * record.grain[pop.name], shape).ravel()
         row = Row(proj, weight, post, np.zeros(0, np.int64), shape)
     else:
-        coo = proj.operator.matrix.tocoo()
-        row = Row(proj, coo.data, coo.coords[0].astype(np.int64), coo.coords[1].astype(np.int64))
+        post, pre, weight = entries(proj.operator.matrix)
+        row = Row(proj, weight, post, pre)
     if context.options.vendor:
         return row
     return replace(row, weight=row.weight * record.factor[pop.name, proj.port][row.post])

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nirhw.network import Network, Projection
+from nirhw.operators import entries
 from nirhw.pipeline import Context
 
 from .config import CONVOLUTION
@@ -66,8 +67,7 @@ def _pairs(context: Context, proj: Projection) -> tuple[Ints, Ints]:
         grid = np.indices((len(cuts[proj.source]) - 1, len(cuts[proj.target]) - 1))
         return grid[0].ravel(), grid[1].ravel()
     assert proj.quantized is not None  # the quantize stage set it
-    weight = proj.quantized.weight.tocoo()
-    pre, post = weight.coords[1], weight.coords[0]
+    post, pre, _ = entries(proj.quantized.weight)
     return _slice_of(cuts[proj.source], pre), _slice_of(cuts[proj.target], post)
 
 

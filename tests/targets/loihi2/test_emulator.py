@@ -279,7 +279,7 @@ def test_unsuitable_inputs_are_refused():
     with pytest.raises(InputError, match="NIRHW-E052"):
         emulator.prepare({"in": good}, states=["b"]).run()
     with pytest.raises(InputError, match="NIRHW-E053"):
-        emulator.prepare({"in": good}, state=emulator.run({"in": np.zeros((2, 1, 1), int)}).state).run()
+        emulator.prepare({"in": good}, state=emulator.prepare({"in": np.zeros((2, 1, 1), int)}).run().state).run()
 
 
 def test_broken_configurations_are_refused_before_anything_runs():
