@@ -220,7 +220,7 @@ class _Candidates:
         trial, network = _branch(context, tuning), _trimmed(legal, tuning)
         trial.activity = activity
         if self._kept is None:
-            # the default comes first, and alone
+            # the default comes first
             network = _run(BACK_STAGES, network, trial, family, None, None)
             self._kept = {name: getattr(trial.record, name) for name in family.placement}
         else:

@@ -6,7 +6,6 @@ filters it, or a tap of a kernel; kernels see a drawn part of their positions.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,8 +19,8 @@ from nirhw.operators import Array
 from nirhw.reference import run_reference
 from nirhw.rounding import Moment
 
-#: samples that the float network runs at once
-CHUNK = 64
+from .samples import CHUNK
+
 #: spikes of all populations that are kept, bytes: beyond, fewer samples are recorded
 MOST_BYTES = 1 << 29
 #: columns of a block of a second moment; errors of weights in different blocks do not make up for each other
@@ -78,7 +77,6 @@ class Activity:
 
     spikes: Mapping[str, NDArray[Any]]
     _moments: dict[Any, Moment] = field(default_factory=dict, repr=False)
-    _lock: Any = field(default_factory=threading.Lock, repr=False)
 
     @classmethod
     def recorded(cls, network: Network, counts: Mapping[str, Counts]) -> Activity:
@@ -109,14 +107,9 @@ class Activity:
         if any(source not in self.spikes for c in columns for source, _ in c.sources):
             return None
         key = (*columns, membrane, stretch)
-        with self._lock:
-            if key not in self._moments:
-                self._moments[key] = _moment(self.spikes, columns, membrane, stretch)
-            return self._moments[key]
-
-    def mean_rates(self) -> dict[str, Array]:
-        """Return mean spikes a step by population, ``(neurons,)``."""
-        return {n: s.mean(axis=(0, 1), dtype=np.float64) for n, s in self.spikes.items()}
+        if key not in self._moments:
+            self._moments[key] = _moment(self.spikes, columns, membrane, stretch)
+        return self._moments[key]
 
 
 def _compact(counts: Counts) -> NDArray[Any]:

@@ -90,7 +90,7 @@ def problem(graph: Path, spikes: Array, target: str, semantics: Semantics, seed:
         objective = Objective.of({n: e[half] for n, e in halves.reference.items()}, None)
         return Trial(lambda tuning: candidates.lowered(tuning, None), halves.samples.picked(half), objective, network)
 
-    candidates.lowered(Tuning(defaults(knobs)), None)  # the default comes first, and alone
+    candidates.lowered(Tuning(defaults(knobs)), None)  # the default comes first
     begin = np.array([to_point(knobs, defaults(knobs)), to_point(knobs, starts(knobs))])
     return Problem(trial(halves.chosen), trial(halves.held), knobs, begin)
 

@@ -54,7 +54,7 @@ def ways(case: Case, target: str, batch: int) -> dict[str, Way]:
     knobs = tuple(k for k in candidates.knobs if k.kind in ("log", "linear"))
     random, start = np.random.default_rng(0), to_point(knobs, defaults(knobs))
     turned = [Tuning(to_values(knobs, start + random.normal(0, TURN, start.size))) for _ in range(batch)]
-    candidates.lowered(Tuning(defaults(candidates.knobs)), None)  # the default comes first, and alone
+    candidates.lowered(Tuning(defaults(candidates.knobs)), None)  # the default comes first
 
     def lower(tuning: Tuning) -> Emulated:
         return candidates.lowered(tuning, None)
