@@ -73,7 +73,7 @@ def percentile_scale(weights: Array, row: NDArray[np.int64], rows: int, grid: Gr
     below = np.floor(place[some]).astype(np.int64)
     above = np.minimum(below + 1, (first + count - 1)[some])
     share = place[some] - below
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", over="ignore"):
         scale[some] = grid.largest / (size[below] * (1.0 - share) + size[above] * share)
     return scale
 
