@@ -20,6 +20,7 @@ from .kernels import (
     TOLERATED,
     WORTH,
     Split,
+    best_synapse,
     fitted_gains,
     kept,
     one_synapse_error,
@@ -37,10 +38,13 @@ SHORTEST_SYNAPSE = 1
 class FitTimeConstants:
     """Choose decay codes per neuron and work out gains.
 
-    The code is the power of two nearest in ratio to the area under the wanted kernel, ``1 / (1 - decay)`` steps.  The gain makes
-    up for decay before use exactly, and for the rounding of a time constant by the square root of the ratio of areas: half way
-    between equal peak and equal area.  An unfiltered input keeps its area.  What a spike takes off is deepened likewise, so that
-    rates are kept.
+    The code of a membrane is the power of two nearest in ratio to the area under its response, ``1 / (1 - decay)`` steps: but for
+    ties, also the one whose response is most like the wanted one.  The code of a synapse is the one with which the neuron, on
+    that membrane, answers an event most like the network's neuron; without gains it is the one nearest in area.
+
+    The gain makes up for decay before use exactly and keeps the area under a synapse's response.  For the rounding of a membrane
+    it is the square root of the ratio of areas, half way between equal peak and equal area, and what a spike takes off is
+    deepened likewise.  So rates are kept.  An unfiltered input keeps its area.
 
     A hidden neuron with a free second synapse takes both where together they answer an event much more like the network's neuron
     than one does (:mod:`.kernels`).  A connection holds a weight for either, so this costs no fan-out.
@@ -120,13 +124,13 @@ def _fitted(pop: Population, context: Context) -> Population:
 def _taps(pop: Population, port: Port, membrane_code: Ints, ratio: Array, context: Context) -> list[_Tap]:
     """Return the synapses that stand for a port: one, or two where they serve it much better."""
     assert pop.membrane is not None  # the caller's condition
-    nearest, code = _synapse_codes(pop, port, context)
-    # an unfiltered input keeps the area of one event; a code that calibration moved keeps the area of the nearest one
-    gain = np.sqrt(ratio) if port.decay is None or not _filters(port) else np.sqrt(ratio * area_of(port.decay) * 2.0**nearest)
-    one = _Tap(port, code, gain / 2.0**code)
+    best, code = _synapse_codes(pop, port, membrane_code, context)
+    # an unfiltered input keeps the area of one event
+    area = 1.0 if port.decay is None or not _filters(port) else area_of(port.decay)
+    one = _Tap(port, code, np.sqrt(ratio) * area / 2.0**code)
     wanted = np.zeros(pop.size) if port.decay is None else port.decay
     error = one_synapse_error(wanted, pop.membrane.decay, code, membrane_code)
-    split = _split(pop, port, membrane_code, nearest, one, error, context)
+    split = _split(pop, port, membrane_code, best, one, error, context)
     taps = [one] if split is None else [_of_two(split, port, k) for k in (0, 1)]
     found = error if split is None else split.error
     context.record.responses.extend(response_fits(pop.name, port.name, [t.code for t in taps], membrane_code, error, found))
@@ -146,7 +150,7 @@ def _filters(port: Port) -> bool:
 
 
 def _split(
-    pop: Population, port: Port, membrane_code: Ints, nearest: Ints, one: _Tap, error: Array, context: Context
+    pop: Population, port: Port, membrane_code: Ints, best: Ints, one: _Tap, error: Array, context: Context
 ) -> Split | None:
     """Return how two synapses stand for a port, each neuron's second one silent where it is not worth it; None where all are.
 
@@ -154,7 +158,7 @@ def _split(
         pop: the population.
         port: its port.
         membrane_code: decay codes of its membranes.
-        nearest: codes of one synapse that fit best; whether a second one is worth it is judged by these.
+        best: codes of one synapse that fit best; whether a second one is worth it is judged by these.
         one: one synapse.
         error: relative error of its response.
         context: of the compilation.
@@ -165,8 +169,8 @@ def _split(
         return None
     assert pop.membrane is not None and port.decay is not None  # it filters
     two = two_synapses(port.decay, pop.membrane.decay, membrane_code, SHORTEST_SYNAPSE, hardware["decay_max"])
-    best = one_synapse_error(port.decay, pop.membrane.decay, nearest, membrane_code)
-    worth = (best > TOLERATED) & (two.error < WORTH * best)
+    least = one_synapse_error(port.decay, pop.membrane.decay, best, membrane_code)
+    worth = (least > TOLERATED) & (two.error < WORTH * least)
     if not np.any(worth):
         return None
     codes = moved(two.codes, "code.synapse.hidden", SHORTEST_SYNAPSE, hardware["decay_max"], context)
@@ -186,7 +190,7 @@ def _split(
     return split
 
 
-def _synapse_codes(pop: Population, port: Port, context: Context) -> tuple[Ints, Ints]:
+def _synapse_codes(pop: Population, port: Port, membrane_code: Ints, context: Context) -> tuple[Ints, Ints]:
     """Return the decay codes of one synapse that fit best, and those that calibration moved."""
     if not _filters(port):
         context.deviate(
@@ -196,12 +200,14 @@ def _synapse_codes(pop: Population, port: Port, context: Context) -> tuple[Ints,
             "the shortest synapse of the chip keeps half of its current a step, where the network wants none kept",
         )
         return (np.full(pop.size, SHORTEST_SYNAPSE, np.int64),) * 2
-    assert port.decay is not None
+    assert pop.membrane is not None and port.decay is not None  # it filters
     wanted, highest = area_of(port.decay), context.hardware["decay_max"]
-    nearest = nearest_code(wanted, SHORTEST_SYNAPSE, highest)
-    code = moved(nearest, f"code.synapse.{context.record.layer[pop.name]}", SHORTEST_SYNAPSE, highest, context)
+    best = nearest_code(wanted, SHORTEST_SYNAPSE, highest)
+    if context.options.gain == "area":  # another one needs a gain that makes up for its area
+        best = best_synapse(port.decay, pop.membrane.decay, membrane_code, SHORTEST_SYNAPSE, highest)
+    code = moved(best, f"code.synapse.{context.record.layer[pop.name]}", SHORTEST_SYNAPSE, highest, context)
     _record_fit(context, pop, "tau_syn" if len(pop.ports) == 1 else f"tau_syn of {port.name}", wanted, code)
-    return nearest, code
+    return best, code
 
 
 def _record_fit(context: Context, pop: Population, quantity: str, wanted: Array, code: Ints) -> None:

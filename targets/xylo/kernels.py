@@ -25,7 +25,7 @@ NOISE = 1e-4
 FADES = 1.0 - 2.0**-15
 #: a second synapse is worth its weights where it takes the error below this share of that of one synapse, and one is off by more
 #: than so much
-WORTH, TOLERATED = 0.5, 0.02
+WORTH, TOLERATED = 0.6, 0.02
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +101,15 @@ def one_synapse_error(synapse: Array, membrane: Array, code: Ints, membrane_code
     wanted, got = (np.minimum(synapse, FADES), np.minimum(membrane, FADES)), (kept(code), kept(membrane_code))
     cosine = inner(*wanted, *got) ** 2 / (inner(*wanted, *wanted) * inner(*got, *got))
     return np.sqrt(np.maximum(1.0 - cosine, 0.0))
+
+
+def best_synapse(synapse: Array, membrane: Array, membrane_code: Ints, lowest: int, highest: int) -> Ints:
+    """Return the code of the one synapse that answers most like the wanted one on the membrane of a code, ``(neurons,)``.
+
+    Not always the code next to the synapse's own time constant: it also makes up for what rounding does to the membrane.
+    """
+    codes = np.arange(lowest, highest + 1)[:, None]
+    return np.asarray(lowest + one_synapse_error(synapse, membrane, codes, membrane_code).argmin(axis=0), dtype=np.int64)
 
 
 def two_synapses(synapse: Array, membrane: Array, membrane_code: Ints, lowest: int, highest: int) -> Split:

@@ -140,7 +140,7 @@ def test_calibration_takes_drivers_where_they_pay() -> None:
     values = []
     for option in ("never", "auto"):
         model = nirhw.compile(
-            recurrent(10),
+            recurrent(9),
             "xylo",
             dt=b.DT,
             reset="subtract",

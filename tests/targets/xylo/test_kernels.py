@@ -77,6 +77,44 @@ def test_a_hidden_neuron_answers_an_event_as_the_network_does(tau_syn: float, ta
     assert "two-synapses" in {d.rule for d in model.deviations}
 
 
+def test_one_synapse_has_the_code_whose_response_is_most_like_the_wanted_one() -> None:
+    """Against all codes, each with the multiple of its response that fits best, written out."""
+    random, steps = np.random.default_rng(0), np.arange(4000)
+    others = 0
+    for _ in range(60):
+        tau_syn, tau_mem = 10 ** random.uniform(0.2, 2, 2)
+        a, m = 1 - 1 / tau_syn, int(np.rint(np.log2(tau_mem)))
+
+        def response(synapse: float, membrane: float) -> np.ndarray:
+            return np.convolve(synapse**steps, membrane**steps)[: steps.size]
+
+        wanted, errors = response(a, 1 - 1 / tau_mem), {}
+        for code in range(1, 10):
+            got = response(1 - 2.0**-code, 1 - 2.0**-m)
+            errors[code] = np.linalg.norm(wanted - (got @ wanted) / (got @ got) * got)
+        codes = (np.array([x]) for x in (a, 1 - 1 / tau_mem, m))
+        best = int(kernels.best_synapse(*codes, 1, 15)[0])
+        assert best == min(errors, key=lambda code: errors[code])
+        others += best != max(1, int(np.rint(np.log2(tau_syn))))
+    assert others > 10  # not the one next to the time constant
+
+
+@pytest.mark.parametrize(("tau_syn", "tau_mem"), [(5.0, 11.0), (6.55, 24.16), (3.0, 3.1)])
+def test_an_output_neuron_takes_the_synapse_that_fits_its_membrane(tau_syn: float, tau_mem: float) -> None:
+    net = b.chain(2, 2, w=b.linear(4, 2), n=b.cubalif(4), w2=b.linear(2, 4), o=b.cubalif(2, tau_syn, tau_mem))
+    model = nirhw.compile(net, "xylo", dt=b.DT, reset="subtract")
+    outputs = model.config.readout.neurons
+    code = kernels.best_synapse(*(np.full(2, 1 - 1 / t) for t in (tau_syn, tau_mem)), outputs.v_mem_decay, 1, 15)
+    assert np.array_equal(outputs.i_syn_decay, code)
+    (row,) = [r for r in model.report.data["responses"] if r["population"] == "o"]
+    nearest = np.full(2, max(1, int(np.rint(np.log2(tau_syn)))))
+    assert nearest[0] != code[0]
+    by_time_constant = kernels.one_synapse_error(
+        *(np.full(2, 1 - 1 / t) for t in (tau_syn, tau_mem)), nearest, outputs.v_mem_decay
+    )
+    assert row["error"] < 0.6 * by_time_constant[0]
+
+
 def test_a_chip_with_one_synapse_and_exact_codes_take_one() -> None:
     def compiled(tau_syn: float, tau_mem: float, target: str) -> nirhw.CompiledModel:
         net = b.chain(4, 2, w=b.linear(6, 4), n=b.cubalif(6, tau_syn, tau_mem), w2=b.linear(2, 6), o=b.cubalif(2))

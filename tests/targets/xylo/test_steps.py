@@ -51,11 +51,13 @@ def test_whole_numbers_are_knobs_where_they_exist() -> None:
 
 
 @pytest.mark.parametrize("step", [-1, 1])
-def test_codes_move_by_one_and_gains_follow(step: int) -> None:
-    plain, moved = (tuned(recurrent(), code_membrane_output=s, code_synapse_output=s)[0] for s in (0, step))
-    for name in ("v_mem_decay", "i_syn_decay"):
-        assert np.array_equal(getattr(moved.readout.neurons, name), getattr(plain.readout.neurons, name) + step)
-    assert np.array_equal(moved.hidden.neurons.v_mem_decay, plain.hidden.neurons.v_mem_decay)
+@pytest.mark.parametrize(("state", "name"), [("membrane", "v_mem_decay"), ("synapse", "i_syn_decay")])
+def test_codes_move_by_one_and_gains_follow(state: str, name: str, step: int) -> None:
+    plain = tuned(recurrent())[0]
+    moved = tuned(recurrent(), **{f"code_{state}_output": step})[0]
+    other = {"membrane": "hidden", "synapse": "readout"}[state]
+    assert np.array_equal(getattr(moved.readout.neurons, name), getattr(plain.readout.neurons, name) + step)
+    assert np.array_equal(getattr(moved, other).neurons.v_mem_decay, getattr(plain, other).neurons.v_mem_decay)
 
     def rate(config: Any) -> Any:
         """Return the area under the responses to events, over that under what a spike takes off."""
