@@ -1,7 +1,8 @@
 """Whole compiled configurations, with all that the compiler adds to a network, are the same on xylosim 0.1.3 and on our emulator.
 
 Random networks whose configurations have drivers (neurons whose aliases keep others to one spike a step), held neurons with their
-relays and starters, bias neurons, relays for delays and second synapses, alone and together.  Needs the oracle of ``test_xylosim.py``.
+relays and starters, bias neurons, relays for delays and second synapses, alone and together; half of them with decay codes and bit
+shifts moved as calibration moves them.  Needs the oracle of ``test_xylosim.py``.
 """
 
 from __future__ import annotations
@@ -21,9 +22,13 @@ from tests.oracles import compare_xylosim
 from tests.oracles.random_xylo import Case
 from tests.targets.xylo.tuned import lowered
 
-NETWORKS = 48
+NETWORKS = 64
 CHANNELS, HIDDEN, FILTERED, OUTPUTS = 4, 14, 6, 3
 STEPS = 80
+MOVED = (
+    *(f"code.{state}.{layer}" for state in ("membrane", "synapse") for layer in ("hidden", "output")),
+    *(f"shift.{matrix}" for matrix in ("input", "hidden", "readout")),
+)
 
 pytestmark = pytest.mark.oracle
 
@@ -61,11 +66,13 @@ def network(seed: int, bias: bool, branch: bool, two_synapses: bool) -> nir.NIRG
 def compiled(seed: int) -> tuple[Case, set[str]]:
     """Return a compiled network with random input, and what the compiler put into it."""
     random = np.random.default_rng(1000 + seed)
-    bias, branch, two, driven, held = (bool(seed >> k & 1) for k in range(5))
-    tuning = Tuning({"drivers": int(random.integers(1, HIDDEN + 1))}, bursts={"hid": random.uniform(0.1, 1.0, HIDDEN)})
+    bias, branch, two, driven, held, stepped = (bool(seed >> k & 1) for k in range(6))
+    count, bursts = int(random.integers(1, HIDDEN + 1)), {"hid": random.uniform(0.1, 1.0, HIDDEN)}
+    moves = {name: float(random.integers(-1, 2)) for name in MOVED} if stepped else {}
+    tuning = Tuning({"drivers": count, **moves}, bursts=bursts) if driven else Tuning(moves)
     options = {"bursts": "hold" if held else "allow", "synapses": "auto" if held else "one"}
     graph = network(seed, bias, branch, two)
-    config, _, _, context = lowered(graph, b.DT, "subtract", tuning if driven else Tuning(), **options)
+    config, _, _, context = lowered(graph, b.DT, "subtract", tuning, **options)
     features = {
         "drivers": bool((config.hidden.neurons.alias_target != NO_ALIAS).any() and config.hidden.aliasing),
         "held neurons": CLOCK in context.record.hidden_ids,
