@@ -31,7 +31,8 @@ def test_a_grid_rounds_to_its_own_multiples_and_clips():
 def test_max_scale_brings_the_largest_weight_of_each_row_to_the_end_of_the_grid(matrix):
     scale = max_scale(*flat(matrix), matrix.shape[0], INT8)
     for row, got in zip(matrix, scale, strict=True):
-        assert got == (127 / np.abs(row).max() if row.any() else np.inf)
+        with np.errstate(over="ignore"):  # the smallest numbers
+            assert got == (127 / np.abs(row).max() if row.any() else np.inf)
 
 
 @given(MATRICES, st.floats(50, 100))
